@@ -82,6 +82,7 @@ var house = map[string]room{
 	"pkg/control": {floor: 5, outside: []string{"github.com/danielgtaylor/huma/v2", "github.com/coreos/go-oidc", prometheus,
 		"gopkg.in/yaml.v3", "filippo.io/age"}},
 
+	"pkg/client":  {floor: 6},
 	"pkg/console": {floor: 6},
 	"pkg/edge":    {floor: 6, outside: []string{prometheus, errgroup, "filippo.io/age"}},
 	"pkg/prober":  {floor: 6, outside: []string{prometheus, errgroup}},

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,40 +15,44 @@ import (
 	"time"
 
 	"github.com/gti/gtm/cmd/gtmctl/session"
+	apiclient "github.com/gti/gtm/pkg/client"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/secure"
 	"github.com/gti/gtm/pkg/spec"
 )
 
-// What is read of one reply, in bytes. The largest state that a server can hold is far below; what went wrong is told in less.
-const (
-	maxReply   = 1 << 30
-	maxProblem = 16 << 20
-)
-
-// client speaks to the API.
+// client speaks to the API, and says what went wrong in words of this program.
 type client struct {
-	base  *url.URL
-	token string
-	sent  string // where the token is from
-	http  *http.Client
+	*apiclient.Client
+	sent string // where the token is from
 }
 
 // connect reads the token and makes a client; it does not speak to the server yet.
-func (a *app) connect() (*client, error) {
+func (a *app) connect() (*client, error) { return a.connectWithin(a.timeout) }
+
+// connectWithin is connect, with another limit for a request; 0: none.
+func (a *app) connectWithin(limit time.Duration) (*client, error) {
 	if err := a.find(); err != nil { // completion comes here without start
 		return nil, err
 	}
-	base, err := url.Parse(a.server)
-	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
-		return nil, fmt.Errorf("--server %s is not a URL as in http://127.0.0.1:8053", a.server)
-	}
-	client := &client{base: base, http: &http.Client{Timeout: a.timeout}}
-	if client.http.Transport, err = a.links.transport(a.pin()); err != nil {
+	transport, err := a.links.transport(a.pin())
+	if err != nil {
 		return nil, err
 	}
-	client.token, client.sent, err = a.token()
-	return client, err
+	token, sent, err := a.token()
+	if err != nil {
+		return nil, err
+	}
+	return a.client(token, sent, &http.Client{Timeout: limit, Transport: transport})
+}
+
+// client makes one for the server that was found.
+func (a *app) client(token, sent string, by *http.Client) (*client, error) {
+	c, err := apiclient.New(apiclient.Config{Server: a.server, Token: token, HTTP: by, UserAgent: "gtmctl/" + version})
+	if err != nil {
+		return nil, fmt.Errorf("--server %s is not a URL as in http://127.0.0.1:8053", a.server)
+	}
+	return &client{c, sent}, nil
 }
 
 // token gives what tells the server who asks, and where it is from; empty: a client certificate does.
@@ -98,126 +100,59 @@ func (a *app) call(ctx context.Context, method, path string, query url.Values, i
 	return c.do(ctx, method, path, query, in, out)
 }
 
-// do sends in (nil: no body) as JSON to a path below the API's version, and decodes the reply into out (nil: ignored).
-// An error that the API tells is an *api.Problem.
+// do is Do of the client.
 func (c *client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
-	return c.ask(ctx, method, c.base.JoinPath(api.Version, path), query, in, out)
+	return c.told(ctx, c.Do(ctx, method, path, query, in, out))
 }
 
 // ask is do of a whole URL.
 func (c *client) ask(ctx context.Context, method string, u *url.URL, query url.Values, in, out any) error {
-	u.RawQuery = query.Encode()
-	var body io.Reader
-	if in != nil {
-		encoded, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(encoded)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, u.String(), body)
-	if err != nil {
-		return err
-	}
-	c.authorize(request)
-	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", "gtmctl/"+version)
-	if in != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		return c.unreachable(ctx, err)
-	}
-	defer response.Body.Close()
-	return c.read(response, out)
+	return c.told(ctx, c.Ask(ctx, method, u, query, nil, in, out))
 }
 
-func (c *client) authorize(r *http.Request) {
-	if c.token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.token)
-	}
-}
-
-// open begins to read a stream, behind an event that was read before.
-func (c *client) open(ctx context.Context, path string, query url.Values, last string) (*http.Response, error) {
-	u := c.base.JoinPath(api.Version, path)
-	u.RawQuery = query.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	c.authorize(request)
-	request.Header.Set("Accept", "text/event-stream")
-	request.Header.Set("User-Agent", "gtmctl/"+version)
-	if last != "" {
-		request.Header.Set("Last-Event-ID", last)
-	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		return nil, c.unreachable(ctx, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		defer response.Body.Close()
-		return nil, c.read(response, nil)
-	}
-	return response, nil
-}
-
-func (c *client) read(response *http.Response, out any) error {
-	most := maxReply
-	if response.StatusCode >= 300 {
-		most = maxProblem
-	}
-	data, err := io.ReadAll(io.LimitReader(response.Body, int64(most)+1))
-	if err != nil {
-		return fmt.Errorf("the reply of %s broke off: %w", c.base, err)
-	}
-	if len(data) > most {
-		return fmt.Errorf("the reply of %s (%s) has more than %d MiB, which gtmd does not send; is --server right?",
-			c.base, response.Status, most>>20)
-	}
-	if response.StatusCode >= 300 {
-		problem := &api.Problem{}
-		if json.Unmarshal(data, problem) != nil || problem.Status == 0 {
-			if response.StatusCode == http.StatusBadRequest && strings.Contains(string(data), "HTTPS server") {
-				return fmt.Errorf("%s speaks TLS: pass --server https://%s", c.base, c.base.Host)
-			}
-			return fmt.Errorf("%s answered %s, not as gtmd does; is --server right?", c.base, response.Status)
+// told says what to do about an error, by flags.
+func (c *client) told(ctx context.Context, err error) error {
+	var problem *api.Problem
+	var away *apiclient.UnreachableError
+	var wrong *apiclient.ReplyError
+	switch {
+	case errors.As(err, &problem) && problem.Status == http.StatusUnauthorized:
+		problem.Detail += "; sent was " + c.sent
+	case errors.As(err, &away):
+		return unreachable(ctx, away.Server, away.Err)
+	case errors.As(err, &wrong):
+		switch wrong.Why {
+		case apiclient.WantsTLS:
+			return fmt.Errorf("%s speaks TLS: pass --server https://%s", wrong.Server, wrong.Server.Host)
+		case apiclient.Unreadable:
+			return fmt.Errorf("%s answered what gtmctl cannot read (%w); is --server right, and gtmctl as new as gtmd?", wrong.Server,
+				wrong.Err)
+		case apiclient.TooLong, apiclient.Foreign:
+			return fmt.Errorf("%w; is --server right?", wrong)
 		}
-		if problem.Status == http.StatusUnauthorized {
-			problem.Detail += "; sent was " + c.sent
-		}
-		return problem
 	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("%s answered what gtmctl cannot read (%w); is --server right, and gtmctl as new as gtmd?", c.base, err)
-	}
-	return nil
+	return err
 }
 
 // unreachable says what to do about a request that got no reply.
-func (c *client) unreachable(ctx context.Context, err error) error {
+func unreachable(ctx context.Context, base *url.URL, err error) error {
 	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing listens at %s: is gtmd running? start it with make run or pass --server", c.base)
+		return fmt.Errorf("nothing listens at %s: is gtmd running? start it with make run or pass --server", base)
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
 		return errors.New("interrupted")
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("%s did not answer in time; is it the right --server? pass --timeout to wait longer", c.base)
+		return fmt.Errorf("%s did not answer in time; is it the right --server? pass --timeout to wait longer", base)
 	}
 	if text := distrust(err); text != "" {
-		return fmt.Errorf("%s %s", c.base, text)
+		return fmt.Errorf("%s %s", base, text)
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	return fmt.Errorf("cannot reach %s: %w", c.base, err)
+	return fmt.Errorf("cannot reach %s: %w", base, err)
 }
 
 // patience is how long the server may take over resources.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	apiclient "github.com/gti/gtm/pkg/client"
 	"github.com/gti/gtm/pkg/control/api"
 )
 
@@ -122,14 +123,14 @@ func (a *app) dsReportCmd(verb, short, long string) *cobra.Command {
 // askDNSSEC asks for something, and shows what has become of the keys.
 func (a *app) askDNSSEC(ctx context.Context, zone, verb string, in any) error {
 	var z api.SignedZone
-	if err := a.call(ctx, http.MethodPost, "dnssec/"+segment(zone)+"/"+verb, nil, in, &z); err != nil {
+	if err := a.call(ctx, http.MethodPost, "dnssec/"+apiclient.Segment(zone)+"/"+verb, nil, in, &z); err != nil {
 		return err
 	}
 	return a.emit(z, func() { a.showSigned(z) })
 }
 
 func (a *app) signedZone(ctx context.Context, zone string) (z api.SignedZone, err error) {
-	err = a.call(ctx, http.MethodGet, "dnssec/"+segment(zone), nil, nil, &z)
+	err = a.call(ctx, http.MethodGet, "dnssec/"+apiclient.Segment(zone), nil, nil, &z)
 	return z, err
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +23,6 @@ import (
 const (
 	streamRetry = 2 * time.Second
 	streamQuiet = 30 * time.Second // control gives a sign every ten
-	longestLine = 1 << 20          // of a stream, in bytes
 )
 
 func (a *app) eventsCmd() *cobra.Command {
@@ -157,11 +155,10 @@ func (a *app) showEvent(e *api.Event) error {
 
 // watchEvents shows what there is, where that is asked for, and then what comes. A stream that breaks off is gone on with.
 func (a *app) watchEvents(ctx context.Context, from, query url.Values, past bool) error {
-	c, err := a.connect()
+	c, err := a.connectWithin(0) // a stream has no end of its own; see follow
 	if err != nil {
 		return err
 	}
-	c.http.Timeout = 0 // a stream has none; see follow
 	last := ""
 	if past {
 		var list api.Events
@@ -201,30 +198,10 @@ func (a *app) watchEvents(ctx context.Context, from, query url.Values, past bool
 
 // follow shows one stream until it ends. last is the event that was shown last.
 func (a *app) follow(ctx context.Context, c *client, query url.Values, last *string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	quiet := time.AfterFunc(max(streamQuiet, a.timeout), cancel)
-	defer quiet.Stop()
-	response, err := c.open(ctx, "events/stream", query, *last)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(make([]byte, 0, 64<<10), longestLine)
-	for lines.Scan() {
-		quiet.Reset(max(streamQuiet, a.timeout))
-		data, is := strings.CutPrefix(lines.Text(), "data: ")
-		if !is {
-			continue
-		}
-		var e api.Event
-		if err := json.Unmarshal([]byte(data), &e); err != nil {
-			return fmt.Errorf("%s sent an event that gtmctl cannot read (%w); is gtmctl as new as gtmd?", c.base, err)
-		}
-		if *last = e.ID; a.showEvent(&e) != nil {
+	return c.told(ctx, c.Events(ctx, query, *last, max(streamQuiet, a.timeout), func(e *api.Event) error {
+		if *last = e.ID; a.showEvent(e) != nil {
 			return errSilent
 		}
-	}
-	return lines.Err()
+		return nil
+	}))
 }

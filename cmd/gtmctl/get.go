@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	apiclient "github.com/gti/gtm/pkg/client"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -81,15 +82,7 @@ func (a *app) resources(ctx context.Context, args []string, tenant string) (*api
 }
 
 func resourcePath(key spec.Key) string {
-	return "resources/" + url.PathEscape(key.Tenant) + "/" + url.PathEscape(string(key.Kind)) + "/" + segment(key.Name)
-}
-
-// segment makes a name one segment of a path. The root's would else be cut away, as that of the folder itself.
-func segment(name string) string {
-	if name == "." {
-		return "%2E"
-	}
-	return url.PathEscape(name)
+	return "resources/" + url.PathEscape(key.Tenant) + "/" + url.PathEscape(string(key.Kind)) + "/" + apiclient.Segment(key.Name)
 }
 
 // kind reads a kind as people type it. One that gtmctl does not know may stand in the store all the same, written by a newer program.

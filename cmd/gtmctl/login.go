@@ -63,8 +63,13 @@ func (a *app) logIn(ctx context.Context) error {
 			return err
 		}
 	}
-	c := &client{base: base, sent: "nothing", http: &http.Client{Timeout: a.timeout}}
-	if c.http.Transport, err = a.links.transport(s.Pin); err != nil {
+	transport, err := a.links.transport(s.Pin)
+	if err != nil {
+		return err
+	}
+	by := &http.Client{Timeout: a.timeout, Transport: transport}
+	c, err := a.client("", "nothing", by)
+	if err != nil {
 		return err
 	}
 	var login api.Login
@@ -83,7 +88,9 @@ func (a *app) logIn(ctx context.Context) error {
 	if err := s.Save(); err != nil {
 		return fmt.Errorf("the login could not be kept: %w", err)
 	}
-	c.token, c.sent = s.ID, "the login"
+	if c, err = a.client(s.ID, "the login", by); err != nil {
+		return err
+	}
 	var me api.Whoami
 	if err := c.do(ctx, http.MethodGet, "whoami", nil, nil, &me); err != nil {
 		return err
@@ -113,7 +120,7 @@ func (a *app) meet(ctx context.Context, base *url.URL) (pin string, err error) {
 	conn, err := (&tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, ServerName: base.Hostname()}}).
 		DialContext(dialing, "tcp", at)
 	if err != nil {
-		return "", (&client{base: base}).unreachable(ctx, err)
+		return "", unreachable(ctx, base, err)
 	}
 	defer conn.Close()
 	shown := conn.(*tls.Conn).ConnectionState().PeerCertificates

@@ -39,7 +39,7 @@ The token is that of the edge: --token-file with the file token of its data fold
 			if err != nil {
 				return err
 			}
-			at := client.base.JoinPath("edge", "overrides")
+			at := client.Server().JoinPath("edge", "overrides")
 			if len(args) == 0 {
 				var list []api.LocalOverride
 				if err := client.ask(c.Context(), http.MethodGet, at, nil, nil, &list); err != nil {
