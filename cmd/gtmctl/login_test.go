@@ -82,10 +82,9 @@ func newIssuer(t *testing.T) *issuer {
 	t.Cleanup(i.web.Close)
 	i.Storage = storage.NewStorage(storage.NewUserStore(i.web.URL))
 	var err error
-	provider, err = op.NewOpenIDProvider(i.web.URL, &op.Config{GrantTypeRefreshToken: true,
-		DeviceAuthorization: op.DeviceAuthorizationConfig{
-			Lifetime: time.Minute, PollInterval: time.Second, UserFormPath: "/device", UserCode: op.UserCodeBase20}}, i,
-		op.WithAllowInsecure(), op.WithLogger(slog.New(slog.DiscardHandler)))
+	provider, err = op.NewProvider(&op.Config{GrantTypeRefreshToken: true, DeviceAuthorization: op.DeviceAuthorizationConfig{
+		Lifetime: time.Minute, PollInterval: time.Second, UserFormPath: "/device", UserCode: op.UserCodeBase20}}, i,
+		op.StaticIssuer(i.web.URL), op.WithAllowInsecure(), op.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,8 @@ func (s *server) serveHTTP(ctx context.Context) error {
 
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	private := func(h http.Handler) http.Handler { return s.cfg.door.Private(h, s.book, s.cfg.edgeNetworks) }
+	mux.Handle("GET /metrics", private(promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.ready(); err != nil {
@@ -71,7 +72,7 @@ func (s *server) handler() http.Handler {
 		fmt.Fprintln(w, "ok")
 	})
 	if s.edge != nil {
-		mux.Handle("/edge/", s.edge.Handler())
+		mux.Handle("/edge/", private(s.edge.Handler()))
 	}
 	if s.control == nil {
 		mux.HandleFunc("/v1/", s.noControl)

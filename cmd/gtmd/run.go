@@ -50,6 +50,7 @@ type server struct {
 	web      net.Listener
 	tls      *secure.Server   // of web; nil: it is plain
 	token    func() string    // of the API, and of overrides at this edge; empty: none could be kept
+	book     *identity.Book   // likewise
 	tokens   *identity.Tokens // of services; nil without control
 	address  string           // the file that tells where the API is, once it was written
 	edge     *edge.Edge       // nil without the role
@@ -291,7 +292,8 @@ func (s *server) openControl() error {
 		return err
 	}
 	s.tokens = identity.NewTokens(s.store.Tokens(), s.cfg.logger, time.Now)
-	s.control, err = control.New(control.Config{Identities: s.cfg.door.Book(s.token, s.mirror, s.tokens, s.cfg.logger),
+	s.book = s.cfg.door.Book(s.token, s.mirror, s.tokens, s.cfg.logger)
+	s.control, err = control.New(control.Config{Identities: s.book,
 		Store: s.store, Mirror: s.mirror, Past: answers, Events: kept, Keys: s.keys,
 		Signals:      s.signals,
 		Following:    func() state.FollowStatus { return *s.followed.Load() },

@@ -18,7 +18,7 @@ import (
 func TestControlOffLoopbackSpeaksTLS(t *testing.T) {
 	t.Parallel()
 	ctl, dir := buildCtl(t), newDir(t)
-	d := start(t, dir, "--http", "0.0.0.0:0", "--apply", writeConfig(t, "198.51.100.1"))
+	d := start(t, dir, "--http", "0.0.0.0:0", "--http-private", "--apply", writeConfig(t, "198.51.100.1"))
 	if !strings.HasPrefix(d.web, "https://") {
 		t.Fatalf("it listens at %s", d.web)
 	}

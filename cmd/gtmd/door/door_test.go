@@ -1,13 +1,17 @@
 package door
 
 import (
+	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -15,8 +19,11 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/control/secure"
 	"github.com/gti/gtm/pkg/serve/servetest"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 func TestFlagsSayWhenThereIsTLS(t *testing.T) {
@@ -43,6 +50,8 @@ func TestFlagsSayWhenThereIsTLS(t *testing.T) {
 		{"127.0.0.1:8053", "--oidc-issuer https://a.example", true, false, "--oidc-issuer needs --oidc-client-id"},
 		{"127.0.0.1:8053", "--oidc-issuer http://a.example --oidc-client-id x", true, false, "is not a URL as in https://"},
 		{"127.0.0.1:8053", "--oidc-issuer http://127.0.0.1:9/x --oidc-client-id x", true, false, ""},
+		{"127.0.0.1:8053", "--http-private", true, false, ""},
+		{"127.0.0.1:8053", "--http-private", false, false, "goes with the role control"},
 		{"127.0.0.1:8053", "--oidc-client-id x", true, false, "go with --oidc-issuer"},
 		{"127.0.0.1:8053", "--oidc-issuer https://a.example --oidc-client-id x --oidc-user-claim=", true, false, "cannot be empty"},
 	} {
@@ -126,5 +135,49 @@ func TestARenewedClientCertificateIsShown(t *testing.T) {
 	}
 	if _, err := ClientCertificate("none", "none"); err == nil {
 		t.Error("no files, and no error")
+	}
+}
+
+// TestMetricsAreForThePlatform: with --http-private, what tells of all tenants is told to this machine, to named networks, and to who has a
+// role in the platform.
+func TestMetricsAreForThePlatform(t *testing.T) {
+	mirror := state.NewMirror()
+	access := func(tenant, subject string) state.TenantUpdate {
+		return state.TenantUpdate{Tenant: tenant, Head: 1, Put: []state.Version{{Generation: 1, Resource: &spec.Resource{
+			Key: spec.Key{Tenant: tenant, Kind: spec.KindAccess, Name: "a"}, Spec: &spec.Access{Role: "viewer",
+				Subjects: []string{subject}}}}}}
+	}
+	mirror.Apply(state.Update{Full: true, Tenants: []state.TenantUpdate{access("platform", "cert:CN=sre"), access("shop", "cert:CN=shop")}})
+	book := identity.NewBook(identity.Config{Token: func() string { return "a-token-for-tests-only" }, Mirror: mirror, Now: time.Now})
+	inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}
+	for _, c := range []struct {
+		from, token, name string
+		private           bool
+		code              int
+	}{
+		{"192.0.2.1:1", "", "", false, 200}, {"192.0.2.1:1", "", "", true, 401}, {"192.0.2.1:1", "wrong", "", true, 401},
+		{"127.0.0.1:1", "", "", true, 200}, {"192.0.2.7:9", "", "", true, 200}, {"[::1]:1", "", "", true, 200}, {"10.0.0.9:1", "", "", true,
+			200},
+		{"[::ffff:10.0.0.9]:1", "", "", true, 200}, {"10.0.1.9:1", "", "", true, 401}, {"", "", "", true, 401},
+		{"192.0.2.1:1", "a-token-for-tests-only", "", true, 200}, {"192.0.2.1:1", "", "sre", true, 200},
+		{"192.0.2.1:1", "", "shop", true, 403}, {"192.0.2.1:1", "", "other", true, 403},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		own := &net.TCPAddr{IP: net.ParseIP("192.0.2.7"), Port: 8053}
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, own))
+		r.RemoteAddr = c.from
+		if c.token != "" {
+			r.Header.Set("Authorization", "Bearer "+c.token)
+		}
+		if c.name != "" {
+			leaf := &x509.Certificate{Subject: pkix.Name{CommonName: c.name}}
+			r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}}
+		}
+		rec := httptest.NewRecorder()
+		(&Config{private: c.private}).Private(inner, book, networks).ServeHTTP(rec, r)
+		if rec.Code != c.code {
+			t.Errorf("%+v: %d %s", c, rec.Code, rec.Body)
+		}
 	}
 }
