@@ -88,6 +88,11 @@ kind: Tenant
 tenant: shop
 name: shop
 spec: {brake: {share: 60%, min: 3, window: 90s, mode: observe}}
+---
+kind: Access
+tenant: shop
+name: developers
+spec: {role: editor, subjects: ["group:shop-developers", "token:ci"]}
 `))
 	if err != nil {
 		t.Fatal(err)
