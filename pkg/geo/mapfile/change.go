@@ -80,3 +80,18 @@ func (c *Change) Shrinks() error {
 	}
 	return nil
 }
+
+// mostGrowth is how many times more networks files may come to have at once, of those above growsFreely.
+const (
+	mostGrowth  = 4
+	growsFreely = 10_000
+)
+
+// Grows tells, as an error, that the files come to have so many more networks that something must have written them twice, or without end.
+func (c *Change) Grows() error {
+	was := c.old.Len()
+	if is := was + c.Added - c.Removed; was > 0 && is/mostGrowth > max(was, growsFreely) {
+		return fmt.Errorf("it has %d networks, and had %d: more than %d times as many", is, was, mostGrowth)
+	}
+	return nil
+}

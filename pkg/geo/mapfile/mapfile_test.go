@@ -287,6 +287,23 @@ func TestFilesThatShrinkAreRefused(t *testing.T) {
 	}
 }
 
+// TestFilesThatGrowOutOfHand: a file of a generator that writes without end was taken.
+func TestFilesThatGrowOutOfHand(t *testing.T) {
+	for _, c := range []struct {
+		added, removed int
+		refused        bool
+	}{{30_000, 0, false}, {42_000, 0, true}, {42_000, 3000, false}} {
+		change := Change{old: open(t, many(1000, "a")), Added: c.added, Removed: c.removed}
+		if err := change.Grows(); (err != nil) != c.refused {
+			t.Errorf("%d added, %d removed: %v", c.added, c.removed, err)
+		}
+	}
+	first := Change{old: open(t, ""), Added: 1_000_000}
+	if err := first.Grows(); err != nil {
+		t.Errorf("the first file: %v", err)
+	}
+}
+
 // TestWatch: a new file is taken when it has stayed for one look, one that is broken or has shrunk is refused, and what was before
 // stays in use.
 func TestWatch(t *testing.T) {

@@ -1,6 +1,7 @@
 package mapfile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -15,9 +16,9 @@ const pollEvery = 2 * time.Second
 
 // Watch checks the files of f every two seconds until ctx ends. When one was replaced or written, and has stayed as it is for one such
 // interval, all are read anew. What they hold goes to onNew, with what changed. It goes to onErr instead, and what was before stays in
-// use, if a file cannot be read, or if it shrinks too much: see Change.Shrinks. nil goes there when, after an error, the files are as those
-// in use again. Each is told once for each change. Renaming a complete file over the old one is the safe way to change it. Both functions
-// are called from the calling goroutine.
+// use, if a file cannot be read, or if it shrinks or grows too much: see Change.Shrinks and Grows. nil goes there when, after an error,
+// the files are as those in use again. Each is told once for each change. Renaming a complete file over the old one is the safe way to
+// change it. Both functions are called from the calling goroutine.
 func Watch(ctx context.Context, f *Files, onNew func(*Files, Change), onErr func(error)) {
 	w := newWatcher(f, onNew, onErr)
 	tick := time.NewTicker(pollEvery)
@@ -74,7 +75,7 @@ func (w *watcher) take(next *Files) error {
 		return nil
 	}
 	change := next.Since(w.files)
-	if err := change.Shrinks(); err != nil {
+	if err := cmp.Or(change.Shrinks(), change.Grows()); err != nil {
 		return fmt.Errorf("map file %s: %w: if that is meant, restart gtmd", strings.Join(w.seen.Names, ", "), err)
 	}
 	w.files = next
