@@ -18,8 +18,9 @@ type Config struct {
 	ID   string                      // of this server: id.server, NSID, explanations
 	// Elsewhere counts what belongs to no zone: what is refused or malformed, class CH. Nil: not counted.
 	Elsewhere *table.ZoneCounts
-	Row       int // of the zones' counters; each Answerer that runs at the same time has its own
-	Seed      uint64
+	// Row is that of the zones' counters; each Answerer that runs at the same time has its own. Negative: nothing is counted.
+	Row  int
+	Seed uint64
 	// ExplainFrom lists the networks whose clients may ask _explain names.
 	ExplainFrom []netip.Prefix
 	// MaxUDP is the largest reply over UDP, and what is advertised: 512 to 4096 bytes. 0: 1232.
@@ -171,7 +172,7 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 		a.internet()
 	}
 	o := a.finish(&a.q)
-	if counts := a.counted; !o.Deferred() && counts != nil {
+	if counts := a.counted; !o.Deferred() && counts != nil && a.cfg.Row >= 0 {
 		a.counts.add(counts, a.rcode, a.cfg.Row)
 	}
 	return o
@@ -361,7 +362,7 @@ func (a *Answerer) steered(z *table.Zone, q *dnswire.Query, m table.Match, s *ta
 	records, count := d.Records(&a.joined)
 	a.appendSteered(records, count, at, d.TTL)
 	a.signSteered(z, q, m, s, f, at)
-	if c := s.Counts(); c != nil {
+	if c := s.Counts(); c != nil && a.cfg.Row >= 0 {
 		c.Add(d.Draw.Pool.ID.Pool)
 	}
 }

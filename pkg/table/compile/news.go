@@ -73,3 +73,12 @@ type PlaceResult struct {
 	Place     string // as in EU or EU-DE
 	Addresses []netip.Addr
 }
+
+// Name is a name that a generation touched: the host of a service, or the apex of a zone.
+type Name struct {
+	Key  spec.Key // whose it is
+	Host string
+	Apex bool
+	// MayFail: what is declared may have it answer SERVFAIL.
+	MayFail bool
+}

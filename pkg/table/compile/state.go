@@ -89,6 +89,8 @@ type Compiler struct {
 
 	faults []Broken // what is not served as declared
 	dirty  dirt
+	// touched is what Touched gives
+	touched []Name
 }
 
 // Head gives the generation of a tenant that is compiled; 0: none.
