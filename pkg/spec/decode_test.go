@@ -32,7 +32,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"unknown kind", "kind: Servise\ntenant: a\nname: b\nspec: {}\n",
 			`f.yaml:1: a/Servise/b: kind: unknown kind "Servise"; did you mean Service?`},
 		{"no kind", "tenant: a\nname: b\nspec: {}\n",
-			`f.yaml:1: kind: is missing; it can be Zone, Site, Map, Monitor, Pool, Policy, Service, Override, Tenant, Access`},
+			`f.yaml:1: kind: is missing; it can be Zone, Site, Map, Monitor, Pool, Policy, Service, Override, Tenant, Access, Rollout`},
 		{"no tenant", "kind: Pool\nname: b\nspec: {}\n",
 			`f.yaml:1: tenant: is missing; say whose it is; zones, sites and maps are the tenant platform's`},
 		{"no name", "kind: Pool\ntenant: b\nspec: {}\n", `f.yaml:1: name: is missing`},
@@ -226,6 +226,13 @@ kind: Access
 tenant: shop
 name: team
 spec: {role: editor, subjects: ["group:shop-team", "token:ci"]}
+---
+kind: Rollout
+tenant: shop
+name: shop
+spec:
+  groups: [{name: canary, edges: [canary-*], soak: 5m}, {name: rest}]
+  gates: {servfail: 1%, nxdomain: 5%, shift: 20%, healthy: 50%, probes: [web.shop.gtm.example.]}
 `
 
 var sameButOrigin = []cmp.Option{cmpopts.IgnoreFields(Resource{}, "Origin"), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})}

@@ -93,6 +93,11 @@ kind: Access
 tenant: shop
 name: developers
 spec: {role: editor, subjects: ["group:shop-developers", "token:ci"]}
+---
+kind: Rollout
+tenant: shop
+name: shop
+spec: {groups: [{name: canary, edges: [c-*], soak: 90s}, {name: rest}], gates: {servfail: 2%, probes: [web.shop.gtm.example.]}}
 `))
 	if err != nil {
 		t.Fatal(err)
