@@ -87,6 +87,8 @@ type Client struct {
 	leading atomic.Pointer[fence]
 	// finding is likewise that of who looks for endpoints.
 	finding atomic.Pointer[fence]
+	// driving is likewise that of who drives rollouts.
+	driving atomic.Pointer[fence]
 	// packs tells that what is written of health is packed: see SurveyReaders.
 	packs atomic.Bool
 	// written is the newest revision of which an answer to overwrite told.

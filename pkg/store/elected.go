@@ -174,3 +174,104 @@ const (
 	MostPushed = 1 << 20
 	MostLists  = 100
 )
+
+// CampaignDriver stands for election as the control that drives rollouts, as Campaign does for judges.
+func (c *Client) CampaignDriver(ctx context.Context, id string, lead func(context.Context) error) error {
+	return c.campaign(ctx, office{name: "driver", key: c.keys.Driver(), holds: &c.driving}, id, lead)
+}
+
+// editsMost is how often an edit of an aim is tried where others write, too.
+const editsMost = 10
+
+// ErrAimMoved: others changed where a rollout points again and again.
+var ErrAimMoved = errors.New("others change where the rollout points at the same time; look at gtmctl rollout status, and try again")
+
+// EditAim changes where the edges of a tenant are pointed at. edit is given what stands there, and may be called several times; its error
+// ends it, and nothing is written. fenced: only the driver writes; ErrNotLeader: this client is not that (any more).
+func (c *Client) EditAim(ctx context.Context, tenant string, fenced bool, edit func(*state.Aim) error) (state.Aim, error) {
+	key := c.keys.Aim(tenant)
+	for range editsMost {
+		a, mod, err := c.readAim(ctx, tenant)
+		if err != nil {
+			return a, err
+		}
+		if err := edit(&a); err != nil {
+			return a, err
+		}
+		op, err := aimOp(key, &a)
+		if err != nil {
+			return a, err
+		}
+		conditions := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", mod)}
+		var f *fence
+		if fenced {
+			if f = c.driving.Load(); f == nil {
+				return a, ErrNotLeader
+			}
+			conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev))
+		}
+		var resp *clientv3.TxnResponse
+		err = c.link.Try(ctx, func(ctx context.Context) (err error) {
+			resp, err = c.link.Etcd.Txn(ctx).If(conditions...).Then(op).Commit()
+			return err
+		})
+		switch {
+		case err != nil:
+			return a, c.link.Explain("writing where the rollout of "+tenant+" points", err)
+		case resp.Succeeded:
+			return a, nil
+		}
+	}
+	if fenced {
+		return state.Aim{}, ErrNotLeader
+	}
+	return state.Aim{}, ErrAimMoved
+}
+
+// readAim gives an aim and etcd's revision of it; 0: there is none.
+func (c *Client) readAim(ctx context.Context, tenant string) (a state.Aim, mod int64, err error) {
+	kv, err := c.getKey(ctx, c.keys.Aim(tenant))
+	if err != nil {
+		return a, 0, c.link.Explain("reading where the rollout of "+tenant+" points", err)
+	}
+	if kv != nil {
+		mod = kv.ModRevision
+		if a, err = state.Aims.Read(tenant, kv.Value); err != nil {
+			c.log.Error("where a rollout points is damaged in the store, and is written anew", "tenant", tenant, "error", err)
+		}
+	}
+	a.Tenant = tenant
+	return a, mod, nil
+}
+
+// aimOp writes an aim, or takes it away where it says nothing.
+func aimOp(key string, a *state.Aim) (clientv3.Op, error) {
+	if len(a.Groups) == 0 && a.Accept.Generation == 0 {
+		return clientv3.OpDelete(key), nil
+	}
+	if err := a.Check(); err != nil {
+		return clientv3.Op{}, err
+	}
+	value, err := state.Aims.Encode(*a)
+	return clientv3.OpPut(key, string(value)), err
+}
+
+// AimedAt gives the generations that groups of edges are pointed at, or are to go back to, by tenant: they are to be kept, however old.
+func (c *Client) AimedAt(ctx context.Context) (map[string][]state.Generation, error) {
+	kept := map[string][]state.Generation{}
+	err := c.reader(c.link.Etcd).Each(ctx, c.keys.Aims(), func(kv *mvccKV) error {
+		parts := c.keys.Split(string(kv.Key))
+		if len(parts) != 3 {
+			return nil
+		}
+		a, err := state.Aims.Read(parts[2], kv.Value)
+		if err != nil {
+			return err // what is not known may need anything
+		}
+		for _, m := range a.Marks() {
+			kept[parts[2]] = append(kept[parts[2]], m.Generation)
+		}
+		return nil
+	})
+	return kept, c.link.Explain("reading what rollouts point at", err)
+}

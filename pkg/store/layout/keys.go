@@ -6,6 +6,7 @@
 // as 16 hexadecimal digits, so that keys sort as numbers do.
 //
 //	access/token/<tenant>/<name>               tokens.Token (JSON): what a service token is recognized by; of control alone
+//	config/aim/<tenant>                       state.Aim (JSON): the generations that groups of edges are pointed at, written by control
 //	config/discovered/<tenant>/<pool>/<source> spec.Found (JSON): the endpoints that a source has, written by control
 //	config/epoch                              {"epoch":N,"author":...,"time":...}: see store.Client.Accept
 //	config/head/<tenant>                      the tenant's head, in decimal
@@ -25,6 +26,7 @@
 //	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease; pieces below it, as of verdicts
 //	world/release/<tenant>[/<pool>]           Release (JSON), leased: the judge follows it and takes it away
 //	world/release/<tenant>/<pool>/resume      likewise, of a pool that is kept out
+//	world/rollout/driver/<lease>              candidates of the election of who drives rollouts; the oldest one does
 //	world/signal/<tenant>/<pool>/<group>      signals of a sixteenth of its endpoints (JSON), written by control: see store.SignalKey
 //	world/vantage/<id>                        leased: the prober is alive
 //
@@ -85,6 +87,9 @@ func (k Keys) Token(tenant, name string) string { return k.Join("access", "token
 func (k Keys) Found(id state.SourceID) string {
 	return k.Join("config", "discovered", id.Tenant, id.Pool, id.Source)
 }
+func (k Keys) Aims() string                   { return k.Join("config", "aim", "") }
+func (k Keys) Aim(tenant string) string       { return k.Join("config", "aim", tenant) }
+func (k Keys) Driver() string                 { return k.Join("world", "rollout", "driver") }
 func (k Keys) Epoch() string                  { return k.Join("config", "epoch") }
 func (k Keys) Heads() string                  { return k.Join("config", "head", "") }
 func (k Keys) Head(tenant string) string      { return k.Join("config", "head", tenant) }
