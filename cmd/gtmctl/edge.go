@@ -20,11 +20,11 @@ const lagTime = 10 * time.Second
 func (a *app) edgeCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "edge",
-		Short: "List the edges, and forget one that is no more",
+		Short: "List the edges, forget one that is no more, have them take what they refuse",
 		Args:  a.subcommand,
 		RunE:  showHelp,
 	}
-	c.AddCommand(a.edgeListCmd(), a.edgeForgetCmd())
+	c.AddCommand(a.edgeListCmd(), a.edgeForgetCmd(), a.edgeAcceptCmd())
 	return c
 }
 
@@ -53,7 +53,7 @@ func (a *app) listEdges(list *api.Edges) {
 		return
 	}
 	rows := make([][]string, 0, len(list.Edges))
-	goals := api.Goals(list.Heads, list.IDs)
+	goals := api.Goals(list.Heads, list.IDs, list.Epoch)
 	for i := range list.Edges {
 		e := &list.Edges[i]
 		b, since := e.Behind(goals), e.Started
@@ -121,7 +121,7 @@ func (a *app) showEdges(s *api.Status) {
 	}
 	rows := make([][]string, 0, len(s.Edges))
 	var notes, hints []string
-	goals := api.Goals(s.Heads, s.IDs)
+	goals := api.Goals(s.Heads, s.IDs, s.Epoch)
 	for i := range s.Edges {
 		e := &s.Edges[i]
 		b := e.Behind(goals)
@@ -135,6 +135,7 @@ func (a *app) showEdges(s *api.Status) {
 			notes = append(notes, e.ID+": "+note)
 		}
 		if e.Status != nil {
+			hints = append(hints, rolloutTexts(e.ID, e.Status.Held)...)
 			hints = append(hints, unknownTexts(e.ID, e.Status.Unknown)...)
 			hints = append(hints, undeclaredText(e.ID, e.Status.Maps)...)
 		}
@@ -175,8 +176,14 @@ func (a *app) edgeNotes(s *api.Status, e *api.Edge, b api.Behind) []string {
 	case b.Other != "":
 		notes = append(notes, b.Other)
 	case st.Source.Error != "": // which is why
+	case heldOnly(e, b): // which the notes on what it holds say
 	case lags(s, e, b):
 		notes = append(notes, fmt.Sprintf("is behind for %s, though its source is %s", a.age(*e.Since), st.Source.State))
+	}
+	for _, h := range st.Held {
+		if h.Refused != 0 {
+			notes = append(notes, h.Text())
+		}
 	}
 	for _, o := range st.Local {
 		notes = append(notes, localText(&o))
@@ -215,8 +222,30 @@ func wellEdge(s *api.Status, e *api.Edge) bool {
 	if h := e.Status.Health; h != nil && h.StandsStill || len(e.Status.Local) > 0 {
 		return false
 	}
-	b := e.Behind(api.Goals(s.Heads, s.IDs))
-	return b.Other == "" && !lags(s, e, b)
+	b := e.Behind(api.Goals(s.Heads, s.IDs, s.Epoch))
+	return b.Other == "" && (!lags(s, e, b) || heldOnly(e, b)) && !refuses(e.Status)
+}
+
+// refuses reports whether an edge refuses a generation.
+func refuses(st *api.EdgeStatus) bool {
+	return slices.ContainsFunc(st.Held, func(h api.HeldTenant) bool { return h.Refused != 0 })
+}
+
+// heldOnly reports whether an edge is behind in nothing but what it holds, which is told by itself.
+func heldOnly(e *api.Edge, b api.Behind) bool {
+	return !b.Unknown && !slices.ContainsFunc(b.Tenants, func(tenant string) bool {
+		return !slices.ContainsFunc(e.Status.Held, func(h api.HeldTenant) bool { return h.Tenant == tenant })
+	})
+}
+
+// rolloutTexts tells what rollouts have not come to on an edge.
+func rolloutTexts(id string, held []api.HeldTenant) (list []string) {
+	for i := range held {
+		if held[i].Refused == 0 {
+			list = append(list, id+": "+held[i].Text())
+		}
+	}
+	return list
 }
 
 func (a *app) edgeForgetCmd() *cobra.Command {

@@ -151,7 +151,7 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 	}
 	group("change", a.applyCmd(), a.deleteCmd(), a.weightsCmd(), a.shiftCmd(), a.rampCmd(), a.drainCmd(), a.undrainCmd(), a.poolCmd(),
 		a.holdCmd(), a.healthCmd(), a.overrideCmd(), a.signalCmd(),
-		a.rollbackCmd(), a.dnssecCmd(), a.storeCmd())
+		a.rollbackCmd(), a.rolloutCmd(), a.dnssecCmd(), a.storeCmd())
 	group("show", a.diffCmd(), a.getCmd(), a.describeCmd(), a.statusCmd(), a.explainCmd(), a.eventsCmd(),
 		a.historyCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
 	group("other", a.loginCmd(), a.logoutCmd(), a.whoamiCmd(), a.tokenCmd(), a.checkCmd(), a.mapCmd(), a.geoCmd(), a.latencyCmd(),

@@ -53,7 +53,7 @@ func TestScripts(t *testing.T) {
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"edge": edgeCmd, "stop": stopCmd, "broken": brokenCmd, "verdict": verdictCmd, "evidence": evidenceCmd, "prober": proberCmd,
 				"stranger": strangerCmd, "exits": exitsCmd, "later": laterCmd, "judge": judgeCmd, "pulse": pulseCmd,
-				"room": roomCmd, "clock": clockCmd,
+				"room": roomCmd, "clock": clockCmd, "rolls": rollsCmd,
 			},
 		})
 	})
@@ -155,6 +155,11 @@ func setup(env *testscript.Env, etcd string) error {
 	}
 	web := httptest.NewServer(c.Handler())
 	env.Defer(web.Close)
+	driven, err := s.drive(ctx, c)
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { cancel(); driven() })
 	env.Setenv("GTM_SERVER", web.URL)
 	env.Setenv("GTM_TOKEN_FILE", filepath.Join(env.WorkDir, "token"))
 	env.Setenv("GTM_CONFIG", filepath.Join(env.WorkDir, "config"))

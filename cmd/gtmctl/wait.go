@@ -176,9 +176,9 @@ func allAnswer(edges int) string {
 func lateEdges(now *api.Edges, goals map[string]uint64) []string {
 	wanted := make(map[string]api.Goal, len(goals))
 	for tenant, generation := range goals {
-		wanted[tenant] = api.Goal{Generation: generation}
+		wanted[tenant] = api.Goal{Generation: generation, Epoch: now.Epoch}
 		if now.Heads[tenant] == generation {
-			wanted[tenant] = api.Goal{Generation: generation, ID: now.IDs[tenant]}
+			wanted[tenant] = api.Goal{Generation: generation, ID: now.IDs[tenant], Epoch: now.Epoch}
 		}
 	}
 	var late []string

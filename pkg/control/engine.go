@@ -33,6 +33,7 @@ type Store interface {
 	PutBackEdges(ctx context.Context, edges []store.Edge) error
 	PushFound(ctx context.Context, lists ...spec.Found) error
 	HasFound(ctx context.Context, lists ...spec.Found) (bool, error)
+	EditAim(ctx context.Context, tenant string, fenced bool, edit func(*state.Aim) error) (state.Aim, error)
 	PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error)
 }
 

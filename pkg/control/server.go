@@ -185,6 +185,7 @@ func (s *Server) routes() error {
 	s.routeVantages(h)
 	s.routeHealth(h)
 	s.routeEdges(h)
+	s.routeRollouts(h)
 	s.routeEvents(h)
 	s.routeSignals(h)
 	return s.describeAll(h.OpenAPI())

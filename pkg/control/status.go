@@ -48,11 +48,16 @@ func (s *Server) identified(tenants []string) (heads map[string]uint64, ids map[
 }
 
 // goals are the heads, as what edges are to answer from.
-func (s *Server) goals() map[string]api.Goal { return api.Goals(s.identified(s.cfg.Mirror.Tenants())) }
+func (s *Server) goals() map[string]api.Goal {
+	epoch := s.cfg.Mirror.Epoch() // before the heads, which may be of a later one
+	heads, ids := s.identified(s.cfg.Mirror.Tenants())
+	return api.Goals(heads, ids, epoch)
+}
 
 // status answers even where etcd does not: then the mirror is what there is, and the store's part says so.
 func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], error) {
 	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(ctx), Holds: s.holds(ctx), Edges: []api.Edge{}, Health: s.health()}
+	out.Epoch = s.cfg.Mirror.Epoch()
 	out.Heads, out.IDs = s.identified(s.tenants(ctx))
 	s.addChanges(out.Pools)
 	s.addSignals(out.Pools)
@@ -100,8 +105,10 @@ func (s *Server) edgesNow(ctx context.Context, _ *struct{}) (*reply[api.Edges], 
 	if err != nil && len(edges) == 0 {
 		return nil, problemOf(err)
 	}
+	epoch := s.cfg.Mirror.Epoch()
 	heads, ids := s.identified(s.tenants(ctx)) // before the edges are asked, which can only be further then
-	v, out := s.viewOf(ctx), api.Edges{Heads: heads, IDs: ids, Edges: s.askAll(ctx, edges), Store: s.followed()}
+	v, out := s.viewOf(ctx), api.Edges{Heads: heads, IDs: ids, Epoch: epoch, Edges: s.askAll(ctx, edges),
+		Store: s.followed()}
 	v.edges(out.Edges)
 	v.store(out.Store)
 	return &reply[api.Edges]{out}, nil

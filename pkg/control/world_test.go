@@ -57,6 +57,12 @@ type memory struct {
 
 func (m *memory) Edges(context.Context) ([]store.Edge, error) { return m.edges, m.err }
 
+func (m *memory) EditAim(_ context.Context, tenant string, _ bool, edit func(*state.Aim) error) (state.Aim, error) {
+	a, _ := state.Aims.Get(m.Mirror, tenant)
+	a.Tenant = tenant
+	return a, edit(&a)
+}
+
 func (m *memory) LastContact() time.Time { return m.contact }
 
 func (m *memory) ForgetEdge(_ context.Context, id string) error {

@@ -7,17 +7,19 @@ import (
 	"strings"
 )
 
-// Goal is a generation that edges are to answer from, or from a newer one. ID identifies it; empty: its number alone does.
+// Goal is a generation that edges are to answer from, or from a newer one. ID identifies it; empty: its number alone does. Epoch is that of
+// the history that it stands in, and comes before the number: what is of an older one is behind, whatever its number.
 type Goal struct {
 	Generation uint64
 	ID         string
+	Epoch      int64
 }
 
 // Goals gives heads as goals.
-func Goals(heads map[string]uint64, ids map[string]string) map[string]Goal {
+func Goals(heads map[string]uint64, ids map[string]string, epoch int64) map[string]Goal {
 	goals := make(map[string]Goal, len(heads))
 	for tenant, generation := range heads {
-		goals[tenant] = Goal{generation, ids[tenant]}
+		goals[tenant] = Goal{generation, ids[tenant], epoch}
 	}
 	return goals
 }
@@ -48,10 +50,11 @@ func (e *Edge) Behind(goals map[string]Goal) Behind {
 	var other []string
 	for _, tenant := range slices.Sorted(maps.Keys(goals)) {
 		goal, have, id := goals[tenant], e.Status.Tenants[tenant], e.Status.IDs[tenant]
-		same := have == goal.Generation && (id == goal.ID || id == "" || goal.ID == "")
+		older := e.Status.Epoch != nil && *e.Status.Epoch < goal.Epoch
+		same := !older && have == goal.Generation && (id == goal.ID || id == "" || goal.ID == "")
 		switch e.Status.Source.State {
 		case "current":
-			if same || have > goal.Generation {
+			if same || have > goal.Generation && !older {
 				continue
 			}
 		case "stale", "snapshot":
@@ -69,6 +72,11 @@ func (e *Edge) Behind(goals map[string]Goal) Behind {
 	}
 	if len(b.Tenants) > 0 {
 		b.Why = e.lags(b.Other)
+		for i := range e.Status.Held {
+			if h := &e.Status.Held[i]; slices.Contains(b.Tenants, h.Tenant) {
+				b.Why += "; " + h.Text()
+			}
+		}
 	}
 	return b
 }

@@ -9,7 +9,7 @@ import (
 
 // TestOnlyWhatAnEdgeSaysOfTheSameHistoryCounts: an edge that refuses the store at a larger number had the change, by its number.
 func TestOnlyWhatAnEdgeSaysOfTheSameHistoryCounts(t *testing.T) {
-	goal := map[string]Goal{"shop": {41, "aa"}}
+	goal := map[string]Goal{"shop": {41, "aa", 0}}
 	cases := []struct {
 		name, state string
 		have        uint64
@@ -53,10 +53,43 @@ func TestOnlyWhatAnEdgeSaysOfTheSameHistoryCounts(t *testing.T) {
 	}
 }
 
+// TestAnEpochStandsBeforeTheGeneration: what an edge has of a history that was given up counted as newer, by its number.
+func TestAnEpochStandsBeforeTheGeneration(t *testing.T) {
+	goal := map[string]Goal{"shop": {41, "aa", 1000}}
+	for _, c := range []struct {
+		epoch  int64 // -1: it does not tell
+		have   uint64
+		id     string
+		behind bool
+	}{{-1, 45, "cc", false}, {0, 45, "cc", true}, {0, 41, "aa", true}, {1000, 41, "aa", false}, {1000, 45, "dd", false},
+		{2000, 41, "aa", false}} {
+		status := &EdgeStatus{Tenants: map[string]uint64{"shop": c.have}, IDs: map[string]string{"shop": c.id},
+			Source: Source{State: "current"}}
+		if c.epoch >= 0 {
+			status.Epoch = &c.epoch
+		}
+		b := (&Edge{ID: "e1", State: EdgeAlive, Status: status}).Behind(goal)
+		if len(b.Tenants) > 0 != c.behind || c.behind && b.Other == "" {
+			t.Errorf("epoch %d, shop@%d: %+v", c.epoch, c.have, b)
+		}
+	}
+}
+
+// TestBehindSaysWhatIsRefused: and what it takes to end that.
+func TestBehindSaysWhatIsRefused(t *testing.T) {
+	status := &EdgeStatus{Tenants: map[string]uint64{"shop": 40}, Source: Source{State: "current"},
+		Held: []HeldTenant{{Tenant: "shop", Newest: 41, Serves: 40, Refused: 41, Why: "web would be empty"}}}
+	b := (&Edge{ID: "e1", State: EdgeAlive, Status: status}).Behind(map[string]Goal{"shop": {Generation: 41}})
+	if len(b.Tenants) != 1 || !strings.HasSuffix(b.Why, "refuses shop@41 and serves shop@40: web would be empty; change it, or if it is "+
+		"meant: gtmctl edge accept shop@41") {
+		t.Errorf("%+v", b)
+	}
+}
+
 // TestAnEdgeThatCannotBeAskedIsBehindInEverything, whatever it said before.
 func TestAnEdgeThatCannotBeAskedIsBehindInEverything(t *testing.T) {
 	since := time.Date(2026, 5, 4, 12, 3, 10, 0, time.UTC)
-	goals := Goals(map[string]uint64{"shop": 41, "platform": 3}, nil)
+	goals := Goals(map[string]uint64{"shop": 41, "platform": 3}, nil, 0)
 	for _, c := range []struct {
 		edge Edge
 		says string

@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // EdgeStatus is what an edge says of itself at GET /edge/status.
 type EdgeStatus struct {
@@ -33,10 +36,45 @@ type EdgeStatus struct {
 	LatencyFault string `json:"latencyFault,omitempty"`
 	// Aliases are the hosts outside that aliases lead to.
 	Aliases []AliasState `json:"aliases,omitempty"`
+	// Epoch tells which of the states it answers from that were accepted after a store went back; absent: of a program that does not tell.
+	Epoch *int64 `json:"epoch,omitempty"`
+	// Held are the tenants that it does not serve at their newest generation.
+	Held []HeldTenant `json:"held,omitempty"`
 	// Local are the overrides of this edge alone.
 	Local []LocalOverride `json:"local,omitempty"`
 	// Snapshot is the copy on disk; absent: of a program that does not tell.
 	Snapshot *SnapshotState `json:"snapshot,omitempty"`
+}
+
+// HeldTenant is a tenant that an edge does not serve at its newest generation, and why.
+type HeldTenant struct {
+	Tenant string `json:"tenant"`
+	Newest uint64 `json:"newest"`
+	Serves uint64 `json:"serves"`
+	// Refused is the generation that it refuses; absent: a rollout has not come to it yet.
+	Refused uint64    `json:"refused,omitempty"`
+	Why     string    `json:"why,omitempty"`
+	Crashed bool      `json:"crashed,omitempty"` // the edge did, on it
+	Since   time.Time `json:"since,omitzero"`
+	// Group is that of the edge in the rollout of the tenant; absent: it is in none.
+	Group string `json:"group,omitempty"`
+	// Waits: it is pointed at a generation that it has not got yet.
+	Waits bool `json:"waits,omitempty"`
+}
+
+// Text says it in words.
+func (h *HeldTenant) Text() string {
+	switch {
+	case h.Crashed:
+		return fmt.Sprintf("serves %s@%d, since it crashed on %s@%d: a newer generation ends that", h.Tenant, h.Serves, h.Tenant,
+			h.Refused)
+	case h.Refused != 0:
+		return fmt.Sprintf("refuses %s@%d and serves %s@%d: %s; change it, or if it is meant: gtmctl edge accept %s@%d", h.Tenant,
+			h.Refused, h.Tenant, h.Serves, h.Why, h.Tenant, h.Refused)
+	case h.Waits:
+		return fmt.Sprintf("serves %s@%d, since what its group %s is pointed at is not here yet", h.Tenant, h.Serves, h.Group)
+	}
+	return fmt.Sprintf("serves %s@%d, where the rollout has its group %s", h.Tenant, h.Serves, h.Group)
 }
 
 // LocalOverride is an override of one edge, which it was told itself, past the store.

@@ -12,10 +12,12 @@ type Status struct {
 	// Heads are the newest generations, by tenant.
 	Heads map[string]uint64 `json:"heads"`
 	// IDs identify the generations in Heads, as EdgeStatus.IDs do.
-	IDs   map[string]string `json:"ids,omitempty"`
-	Edges []Edge            `json:"edges"`
-	Pools []Pool            `json:"pools"`
-	Store StoreStatus       `json:"store"`
+	IDs map[string]string `json:"ids,omitempty"`
+	// Epoch is that of the store's history: see EdgeStatus.Epoch.
+	Epoch int64       `json:"epoch,omitempty"`
+	Edges []Edge      `json:"edges"`
+	Pools []Pool      `json:"pools"`
+	Store StoreStatus `json:"store"`
 	// Holds are the services that are frozen.
 	Holds []Hold `json:"holds,omitempty"`
 	// Health tells how old is what is known of health; absent: not known.
@@ -87,8 +89,10 @@ type Forgotten struct {
 type Edges struct {
 	Heads map[string]uint64 `json:"heads"`
 	// IDs identify the generations in Heads, as EdgeStatus.IDs do.
-	IDs   map[string]string `json:"ids,omitempty"`
-	Edges []Edge            `json:"edges"`
+	IDs map[string]string `json:"ids,omitempty"`
+	// Epoch is that of the store's history: see EdgeStatus.Epoch.
+	Epoch int64  `json:"epoch,omitempty"`
+	Edges []Edge `json:"edges"`
 	// Store reports whether Heads are the newest: as far as control follows the store. Absent: not known.
 	Store *StoreStatus `json:"store,omitempty"`
 }

@@ -1,0 +1,291 @@
+package rollout
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
+)
+
+var (
+	began    = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	declared = &spec.Rollout{Groups: []spec.EdgeGroup{{Name: "canary", Edges: []string{"canary-*"}, Soak: spec.Duration(time.Minute)},
+		{Name: "eu", Edges: []string{"fra-*"}, Soak: spec.Duration(2 * time.Minute)}, {Name: "rest", Soak: spec.Duration(time.Minute)}},
+		Gates: spec.Gates{ServFail: "1%", NXDomain: "5%", Shift: "20%"}}
+)
+
+func mark(g state.Generation) state.Mark { return state.Mark{Generation: g, ID: string(rune('a' + g))} }
+
+// play is a rollout of the shop, by virtual time.
+type play struct {
+	t     *testing.T
+	now   time.Time
+	aim   state.Aim
+	edges map[string]*api.Edge
+	s     sight
+}
+
+// newPlay has three edges, one in each group, and generation 1 everywhere.
+func newPlay(t *testing.T) *play {
+	p := &play{t: t, now: began, aim: state.Aim{Tenant: "shop"}, edges: map[string]*api.Edge{}}
+	p.s.counts = map[string]state.Counts{}
+	for _, id := range []string{"canary-1", "fra-1", "syd-1"} {
+		p.edges[id] = &api.Edge{ID: id, State: api.EdgeAlive, Status: &api.EdgeStatus{ID: id, Started: began,
+			Source: api.Source{State: "current"}, Tenants: map[string]uint64{}, IDs: map[string]string{}}}
+		p.s.counts[id] = state.Counts{Started: began, Answers: 10_000, NXDomain: 1000,
+			Pools: map[string]uint64{"web/eu": 4000, "web/us": 4000}}
+	}
+	p.head(1)
+	return p
+}
+
+func (p *play) head(g state.Generation) {
+	follow(&p.aim, declared, mark(g), func(state.Mark) bool { return false }, p.now)
+}
+
+// serve has all edges serve what they are pointed at.
+func (p *play) serve() {
+	for id, e := range p.edges {
+		if e.Status != nil {
+			at := p.aim.Groups[p.aim.Group(id)].At
+			e.Status.Tenants["shop"], e.Status.IDs["shop"] = uint64(at.Generation), at.ID
+		}
+	}
+}
+
+// after lets time go by, and looks each second.
+func (p *play) after(d time.Duration) {
+	for end := p.now.Add(d); p.now.Before(end); {
+		p.now = p.now.Add(time.Second)
+		p.s.edges = nil
+		for _, id := range []string{"canary-1", "fra-1", "syd-1"} {
+			p.s.edges = append(p.s.edges, *p.edges[id])
+		}
+		if p.aim.Rollout.State == state.RolloutSoaking {
+			watch(&p.aim, declared, &p.s, p.now)
+		}
+	}
+}
+
+// expect compares the generations of the groups, in order.
+func (p *play) expect(want string, at ...state.Generation) {
+	p.t.Helper()
+	var got []state.Generation
+	for _, g := range p.aim.Groups {
+		got = append(got, g.At.Generation)
+	}
+	if r := p.aim.Rollout; r.State != want || !slices.Equal(got, at) {
+		p.t.Fatalf("it is %s at %v (%s; waits for %q), want %s at %v", r.State, got, r.Why, r.Waits, want, at)
+	}
+}
+
+func TestGroupsGetAGenerationInOrder(t *testing.T) {
+	p := newPlay(t)
+	p.expect(state.RolloutDone, 1, 1, 1)
+	p.serve()
+	p.head(2)
+	p.expect(state.RolloutSoaking, 2, 1, 1)
+	p.after(time.Hour)
+	p.expect(state.RolloutSoaking, 2, 1, 1) // the canary does not serve it yet
+	if w := p.aim.Rollout.Waits; len(w) != 1 || !strings.Contains(w[0], "edge canary-1 answers from shop@1") {
+		t.Errorf("it waits for %q", w)
+	}
+	p.serve()
+	p.after(30 * time.Second)
+	p.head(3) // what comes meanwhile waits
+	p.expect(state.RolloutSoaking, 2, 1, 1)
+	p.after(32 * time.Second)
+	p.expect(state.RolloutSoaking, 2, 2, 1)
+	p.serve()
+	p.after(2*time.Minute + 2*time.Second)
+	p.expect(state.RolloutSoaking, 2, 2, 2)
+	p.serve()
+	p.after(time.Minute + 2*time.Second)
+	p.expect(state.RolloutDone, 2, 2, 2)
+	p.head(3)
+	p.expect(state.RolloutSoaking, 3, 2, 2)
+}
+
+func TestAFailedGateGoesBack(t *testing.T) {
+	for _, c := range []struct {
+		name, why string
+		fail      func(p *play)
+	}{
+		{"refused", "edge canary-1 refuses it: web would be empty", func(p *play) {
+			p.edges["canary-1"].Status.Held = []api.HeldTenant{{Tenant: "shop", Refused: 2, Why: "web would be empty"}}
+		}},
+		{"crashed", "edge canary-1 crashed on it", func(p *play) {
+			p.edges["canary-1"].Status.Held = []api.HeldTenant{{Tenant: "shop", Refused: 2, Crashed: true}}
+		}},
+		{"restarted", "edge canary-1 has restarted", func(p *play) { p.edges["canary-1"].Status.Started = began.Add(time.Hour) }},
+		{"silent", "edge canary-1 is silent", func(p *play) {
+			p.edges["canary-1"].Status, p.edges["canary-1"].State = nil, api.EdgeSilent
+		}},
+		{"broken", "edge canary-1 does not serve shop/Service/web as declared: no pool", func(p *play) {
+			p.edges["canary-1"].Status.Broken = []api.Broken{{Resource: "shop/Service/old"},
+				{Resource: "shop/Service/web", Error: "no pool"}}
+			p.edges["fra-1"].Status.Broken = []api.Broken{{Resource: "shop/Service/old"}}
+		}},
+		{"SERVFAIL", "SERVFAIL is 2.0% of 1000 answers, and was 0.0%: gates.servfail allows 1% more", func(p *play) {
+			c := p.s.counts["canary-1"]
+			c.Answers, c.ServFail = c.Answers+1000, 20
+			p.s.counts["canary-1"] = c
+		}},
+		{"NXDOMAIN", "NXDOMAIN is 16.0% of 1000 answers, and was 10.0%", func(p *play) {
+			c := p.s.counts["canary-1"]
+			c.Answers, c.NXDomain = c.Answers+1000, c.NXDomain+160
+			p.s.counts["canary-1"] = c
+		}},
+		{"shift", "30% of the answers of service web moved", func(p *play) {
+			c := p.s.counts["canary-1"]
+			c.Pools = map[string]uint64{"web/eu": 4800, "web/us": 4200}
+			p.s.counts["canary-1"] = c
+		}},
+		{"others", "the query of gates.prometheus gives 7", func(p *play) {
+			p.s.failed = []string{"the query of gates.prometheus gives 7: at most 1 is allowed"}
+		}},
+	} {
+		p := newPlay(t)
+		p.serve()
+		p.head(2)
+		p.serve()
+		p.after(10 * time.Second)
+		c.fail(p)
+		p.after(time.Second)
+		p.expect(state.RolloutStopped, 1, 1, 1)
+		if !strings.Contains(p.aim.Rollout.Why, c.why) {
+			t.Errorf("%s: %q", c.name, p.aim.Rollout.Why)
+		}
+		p.s.failed = nil
+		p.head(2)
+		p.expect(state.RolloutStopped, 1, 1, 1) // not again by itself
+		p.head(3)
+		p.expect(state.RolloutSoaking, 3, 1, 1)
+	}
+}
+
+// TestWithinItsGatesARolloutGoesOn: what is allowed stops nothing, nor do shares of a few answers.
+func TestWithinItsGatesARolloutGoesOn(t *testing.T) {
+	for _, add := range []state.Counts{{Answers: 1000, ServFail: 9, NXDomain: 140, Pools: map[string]uint64{"web/eu": 600, "web/us": 400}},
+		{Answers: 99, ServFail: 99, Pools: map[string]uint64{"web/eu": 99}}} {
+		p := newPlay(t)
+		p.serve()
+		p.head(2)
+		p.serve()
+		p.after(time.Second)
+		c := p.s.counts["canary-1"]
+		c.Answers, c.ServFail, c.NXDomain = c.Answers+add.Answers, c.ServFail+add.ServFail, c.NXDomain+add.NXDomain
+		c.Pools = map[string]uint64{"web/eu": 4000 + add.Pools["web/eu"], "web/us": 4000 + add.Pools["web/us"]}
+		p.s.counts["canary-1"] = c
+		p.after(62 * time.Second)
+		p.expect(state.RolloutSoaking, 2, 2, 1)
+	}
+}
+
+// TestBlindnessHolds: a gate of which nothing is heard does not open.
+func TestBlindnessHolds(t *testing.T) {
+	p := newPlay(t)
+	p.serve()
+	p.head(2)
+	p.serve()
+	p.s.blind = []string{"Prometheus gives no answer: refused"}
+	p.after(time.Hour)
+	p.expect(state.RolloutSoaking, 2, 1, 1)
+	p.edges["canary-1"].Status = nil // it cannot be asked, and holds its lease
+	p.s.blind = nil
+	p.after(time.Hour)
+	p.expect(state.RolloutSoaking, 2, 1, 1)
+}
+
+func TestOverridesWaitForNoRollout(t *testing.T) {
+	p := newPlay(t)
+	follow(&p.aim, declared, mark(2), func(since state.Mark) bool { return since == mark(1) }, p.now)
+	p.expect(state.RolloutDone, 2, 2, 2)
+	p.head(3)
+	p.serve()
+	stop(&p.aim, "bad", "", p.now)
+	follow(&p.aim, declared, mark(4), func(since state.Mark) bool { return since == mark(3) }, p.now)
+	p.expect(state.RolloutStopped, 2, 2, 2) // an override on top of what is bad makes nothing good
+	if p.aim.Rollout.Bad != mark(4) {
+		t.Errorf("bad is %v", p.aim.Rollout.Bad)
+	}
+}
+
+func TestADeclarationChangesOrEnds(t *testing.T) {
+	p := newPlay(t)
+	two := &spec.Rollout{Groups: declared.Groups[1:]}
+	follow(&p.aim, two, mark(1), nil, p.now)
+	p.expect(state.RolloutDone, 1, 1)
+	follow(&p.aim, nil, mark(1), nil, p.now)
+	if len(p.aim.Groups) > 0 || p.aim.Rollout != nil {
+		t.Errorf("without a rollout it is %+v", p.aim)
+	}
+	p.head(5)
+	p.expect(state.RolloutDone, 5, 5, 5)
+	p.head(3) // a restored store was accepted
+	p.expect(state.RolloutDone, 3, 3, 3)
+}
+
+func TestByHand(t *testing.T) {
+	p := newPlay(t)
+	act := func(action string, want bool) {
+		t.Helper()
+		err := Act(&p.aim, action, "ann", "ticket 1", p.now)
+		var refused *ActError
+		if (err == nil) != want || err != nil && !errors.As(err, &refused) {
+			t.Fatalf("%s: %v", action, err)
+		}
+	}
+	act("pause", false)
+	act("abort", false)
+	p.serve()
+	p.head(2)
+	act("resume", false)
+	act("pause", true)
+	p.serve()
+	p.after(time.Hour)
+	p.expect(state.RolloutPaused, 2, 1, 1)
+	act("resume", true)
+	p.after(30 * time.Second)
+	act("promote", true)
+	p.expect(state.RolloutSoaking, 2, 2, 1)
+	act("abort", true)
+	p.expect(state.RolloutStopped, 1, 1, 1)
+	if r := p.aim.Rollout; r.By != "ann" || r.Why != "by hand: ticket 1" {
+		t.Errorf("%+v", r)
+	}
+	act("promote", false)
+	act("resume", true)
+	p.expect(state.RolloutSoaking, 2, 1, 1)
+	for range 3 {
+		act("promote", true)
+	}
+	p.expect(state.RolloutDone, 2, 2, 2)
+	if err := Act(&state.Aim{Tenant: "other"}, "pause", "ann", "", p.now); err == nil {
+		t.Error("there is none to pause")
+	}
+}
+
+func TestAnswersOfPrometheus(t *testing.T) {
+	for _, c := range []struct {
+		body string
+		want float64
+		ok   bool
+	}{
+		{`{"status":"success","data":{"resultType":"scalar","result":[1700000000,"0.5"]}}`, 0.5, true},
+		{`{"status":"success","data":{"resultType":"vector","result":[{"value":[1,"-3"]},{"value":[1,"-2"]}]}}`, -2, true},
+		{`{"status":"success","data":{"resultType":"vector","result":[]}}`, 0, false},
+		{`{"status":"success","data":{"resultType":"vector","result":[{"value":[1,"NaN"]}]}}`, 0, false},
+		{`{"status":"error","error":"parse error"}`, 0, false},
+		{`<html>`, 0, false},
+	} {
+		if got, err := parseAnswer([]byte(c.body)); got != c.want || (err == nil) != c.ok {
+			t.Errorf("%s: %v, %v", c.body, got, err)
+		}
+	}
+}
