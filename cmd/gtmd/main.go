@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -110,3 +112,28 @@ more. A gtmd that runs takes it at once. It needs neither the API nor etcd.`,
 
 // etcdCommand is what the child process that holds etcd is called with.
 const etcdCommand = "etcd"
+
+// crashFile is where the runtime writes why the process crashes, beside the standard error.
+const crashFile = "crash"
+
+// keepCrashes has the runtime write down a crash of this process, and reports whether the one before left such a word, which is kept as
+// crash.last.
+func keepCrashes(dir string, log *slog.Logger) (crashed bool) {
+	path := filepath.Join(dir, crashFile)
+	if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+		crashed = true
+		log.Error("THE PROCESS BEFORE THIS ONE CRASHED", "trace", path+".last")
+		if err := os.Rename(path, path+".last"); err != nil {
+			log.Warn("the trace of a crash cannot be kept", "error", err)
+		}
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err == nil {
+		err = debug.SetCrashOutput(f, debug.CrashOptions{}) // it has a descriptor of its own
+		_ = f.Close()
+	}
+	if err != nil {
+		log.Warn("a crash of this process would leave no trace on disk", "error", err)
+	}
+	return crashed
+}

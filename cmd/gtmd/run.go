@@ -23,12 +23,14 @@ import (
 
 	"github.com/gti/gtm/pkg/alias"
 	"github.com/gti/gtm/pkg/control"
+	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/discover"
 	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/control/notify"
 	"github.com/gti/gtm/pkg/control/past"
+	"github.com/gti/gtm/pkg/control/rollout"
 	"github.com/gti/gtm/pkg/control/secure"
 	"github.com/gti/gtm/pkg/control/signals"
 	"github.com/gti/gtm/pkg/edge"
@@ -52,6 +54,7 @@ type server struct {
 	token    func() string    // of the API, and of overrides at this edge; empty: none could be kept
 	book     *identity.Book   // likewise
 	tokens   *identity.Tokens // of services; nil without control
+	crashed  bool             // the process before this one
 	address  string           // the file that tells where the API is, once it was written
 	edge     *edge.Edge       // nil without the role
 	control  *control.Server  // likewise
@@ -65,6 +68,7 @@ type server struct {
 	teller   *notify.Teller   // likewise
 	signals  *signals.Intake  // of control
 	finder   *discover.Finder // of control
+	rollouts *rollout.Driver  // of control
 	followed atomic.Pointer[state.FollowStatus]
 	evidence state.Evidence // of health, as control hears it
 	demo     []*demoEndpoint
@@ -101,6 +105,7 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		g.Go(func() error { s.control.Run(ctx); return nil })
 		g.Go(func() error { return s.signals.Run(ctx) })
 		g.Go(func() error { s.finder.Run(ctx); return nil })
+		g.Go(func() error { s.rollouts.Run(ctx); return nil })
 		g.Go(func() error { s.runTransfers(ctx); return nil })
 	}
 	if s.events != nil {
@@ -154,6 +159,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	} else if err := private.CheckFolder(cfg.data, "the folder of --data"); err != nil {
 		return err
 	}
+	s.crashed = keepCrashes(cfg.data, cfg.logger)
 	if s.web, err = net.Listen("tcp", cfg.http); err != nil {
 		return fmt.Errorf("--http: %w: stop what listens there, or choose another address", err)
 	}
@@ -221,7 +227,7 @@ func (s *server) open(ctx context.Context) (err error) {
 func (s *server) edgeConfig() edge.Config {
 	cfg := s.cfg
 	return edge.Config{ID: cfg.id, Version: version, Store: s.store, Dir: filepath.Join(cfg.data, "edge"), Token: s.token,
-		DNS: cfg.dns, Filled: s.filled,
+		DNS: cfg.dns, Filled: s.filled, Crashed: s.crashed,
 		Workers: cfg.workers, XDP: cfg.serving.xdp, HTTP: s.httpAddr(), Pin: s.pin, GeoFiles: cfg.geo, MapFiles: cfg.maps,
 		LatencyFile: cfg.latency,
 		ExplainFrom: cfg.explain, Aliases: alias.Config{Resolvers: cfg.resolvers}, TSIGKeys: cfg.tsigKeys, Forward: s.forward(),
@@ -299,6 +305,11 @@ func (s *server) openControl() error {
 		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
 		Evidence: &s.evidence, Space: s.store.Space, Logger: s.cfg.logger, Registerer: s.registry})
+	if err != nil {
+		return err
+	}
+	s.rollouts, err = rollout.New(rollout.Config{ID: s.cfg.id, Store: s.store, Mirror: s.mirror, Eyes: s.control, Logger: s.cfg.logger,
+		Registerer: s.registry})
 	return err
 }
 
@@ -416,8 +427,13 @@ func (s *server) waitEdge(ctx context.Context, applied []state.Record) error {
 
 // hasApplied reports whether the edge's view is of what was applied: the store had it before the edge heard of it.
 func (s *server) hasApplied(applied []state.Record) bool {
-	serves := s.edge.Status().Tenants
-	return !slices.ContainsFunc(applied, func(r state.Record) bool { return serves[r.Tenant] < uint64(r.Generation) })
+	is := s.edge.Status()
+	held := func(tenant string) bool { // what a rollout has not brought here, or the edge refuses, may not come
+		return slices.ContainsFunc(is.Held, func(h api.HeldTenant) bool { return h.Tenant == tenant })
+	}
+	return !slices.ContainsFunc(applied, func(r state.Record) bool {
+		return is.Tenants[r.Tenant] < uint64(r.Generation) && !held(r.Tenant)
+	})
 }
 
 // poll waits until something is so.

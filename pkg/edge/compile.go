@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
@@ -19,10 +20,14 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, files *geo.FileMap
 	c := compile.New(compile.Config{Seed: randomSeed(), Workers: e.rows, Files: files}, atlas)
 	e.takeKept(c)
 	e.loadLocal()
+	e.openTaking()
+	defer close(e.compiled)
 	filled := e.cfg.Filled
 	var pause <-chan time.Time
 	if first != nil {
-		e.takeUpdate(c, first)
+		e.taking.course.Restore(first)
+		e.taking.at = state.Cursor{Cluster: first.Cluster, Revision: first.Cursor, Epoch: first.Epoch}
+		e.feed(c, first)
 		if err := e.publish(c, false); err != nil { // a copy without zones may be what is left of a damaged one
 			return err
 		}
@@ -32,7 +37,11 @@ func (e *Edge) compile(ctx context.Context, atlas *geo.Atlas, files *geo.FileMap
 	for {
 		select {
 		case <-ctx.Done():
+			e.passTrials(true)
 			return nil
+		case <-e.taking.passes.C:
+			e.passTrials(false)
+			continue
 		case <-pause:
 			c.CatchUp()
 			continue
@@ -69,14 +78,14 @@ func (e *Edge) take(c *compile.Compiler, n news) {
 	if n.local != nil {
 		n.local.answer <- e.takeLocal(c, n.local)
 	}
-	if n.update == nil {
-		return
+	e.takeFetched(c, n.fetched)
+	if n.update != nil {
+		e.takeUpdate(c, n.update)
 	}
-	e.takeUpdate(c, n.update)
-	e.save.put(*n.update)
 }
 
-func (e *Edge) takeUpdate(c *compile.Compiler, u *state.Update) {
+// feed gives the compiler what is to be served.
+func (e *Edge) feed(c *compile.Compiler, u *state.Update) {
 	joined := e.found.Join(*u)
 	c.Apply(changeOf(&joined))
 	e.reviewLocal(c, u.Full)
@@ -107,7 +116,7 @@ func (e *Edge) takeIDs(u *state.Update) {
 // the store: what else makes a view knows of no zones.
 func (e *Edge) publish(c *compile.Compiler, filled bool) error {
 	start := e.cfg.Now()
-	v, broken, next := c.Compile(start)
+	v, broken, next := e.compileTaken(c, start)
 	for _, zone := range slices.Sorted(maps.Keys(e.unopened)) {
 		broken = append(broken, e.unopened[zone])
 	}
@@ -117,6 +126,7 @@ func (e *Edge) publish(c *compile.Compiler, filled bool) error {
 	e.view.Store(v)
 	e.transfer.Changed()
 	e.mu.Unlock()
+	e.served()
 	begins := !e.isOpen() && (filled && e.hasState || len(v.Zones())+len(v.Void()) > 0)
 	if begins {
 		if err := e.server.Open(); err != nil {
@@ -194,4 +204,38 @@ func changeOf(u *state.Update) compile.Change {
 		ch.Tenants = append(ch.Tenants, tc)
 	}
 	return ch
+}
+
+// takeUnknown notes what of an update only a newer program understands. That is no fault: what is understood is served as declared.
+func (e *Edge) takeUnknown(u *state.Update) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if u.Full || e.unknown == nil {
+		e.unknown = map[spec.Key][]string{}
+	}
+	for _, t := range u.Tenants {
+		for _, k := range t.Deleted {
+			delete(e.unknown, k)
+		}
+		for _, v := range t.Put {
+			r := v.Resource
+			_, opaque := r.Spec.(*spec.Opaque)
+			switch {
+			case opaque:
+				e.unknown[r.Key] = nil
+			case r.Unknown != nil:
+				e.unknown[r.Key] = r.Unknown.Fields
+			default:
+				delete(e.unknown, r.Key)
+			}
+		}
+	}
+}
+
+// unknownNow gives it in the form of the status; e.mu is held.
+func (e *Edge) unknownNow() (list []api.Unknown) {
+	for _, k := range slices.SortedFunc(maps.Keys(e.unknown), spec.Key.Compare) {
+		list = append(list, api.Unknown{Resource: k.String(), Fields: e.unknown[k]})
+	}
+	return list
 }

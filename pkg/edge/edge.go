@@ -38,6 +38,8 @@ import (
 type Store interface {
 	Follow(context.Context, store.FollowConfig) error
 	KeepEdge(ctx context.Context, tell func() store.Edge, ttl time.Duration) error
+	// Read gives a tenant at a generation that need not be the newest.
+	Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error)
 	// LastContact is when it was last heard; zero: never.
 	LastContact() time.Time
 }
@@ -49,6 +51,12 @@ type Config struct {
 	Store   Store
 	// Dir holds the snapshot and the packets that made a handler panic.
 	Dir string
+	// Crashed: the process before this one crashed, by what the runtime wrote down.
+	Crashed bool
+	// Trial is how long a generation is served before the snapshot gets it; 0: 3 s, negative: not at all.
+	Trial time.Duration
+	// MostGrowth is how many times larger one generation may make a zone, a map or a map file; 0: 4.
+	MostGrowth int
 	// Filled, if not nil, is closed when the store holds what is put there at the start: until then, a view without zones is none.
 	Filled <-chan struct{}
 	// DNS are the addresses served by UDP and TCP; Workers is how many UDP workers each has (0: one a CPU).
@@ -123,6 +131,10 @@ type Edge struct {
 	aliases   *alias.Keeper
 	evidence  state.Evidence // of health
 
+	taking   taking
+	wants    chan map[string]state.Mark // has room for one
+	compiled chan struct{}              // closed when nothing more is compiled
+
 	local    locals
 	found    state.Joiner              // for the compiling goroutine
 	unopened map[string]compile.Broken // by zone: keys that cannot be opened; for the compiling goroutine
@@ -145,6 +157,7 @@ type news struct {
 	geography *compile.Geography
 	resolved  *resolved
 	local     *localOrder
+	fetched   *fetched
 }
 
 // edgeTTL is how long an edge that died can still be found.
@@ -167,6 +180,7 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e := &Edge{cfg: cfg, log: cfg.Logger, started: cfg.Now(), rows: cfg.Workers*(max(1, len(cfg.DNS))+2*len(cfg.XDP)) + 1,
 		opened: make(chan struct{}), news: make(chan news, 16), geoAsked: make(chan geoQuestion),
+		wants: make(chan map[string]state.Mark, 1), compiled: make(chan struct{}),
 		local:  locals{file: filepath.Join(cfg.Dir, localFile)},
 		save:   saveQueue{signal: make(chan struct{}, 1)},
 		status: state.FollowStatus{State: state.Connecting, Since: cfg.Now()}}
@@ -253,6 +267,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.compile(ctx, atlas, files, first, served) })
 	g.Go(func() error { e.keep(ctx, snapshot, noSnapshot != nil); return nil })
 	g.Go(func() error { e.fillTables(ctx); return nil })
+	g.Go(func() error { e.fetch(ctx); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
 	g.Go(func() error { e.aliases.Run(ctx); return nil })
 	g.Go(func() error { e.cookies.run(ctx); return nil })

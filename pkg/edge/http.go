@@ -6,8 +6,11 @@ import (
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/explain"
+	"github.com/gti/gtm/pkg/dnswire"
 	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
+	"github.com/gti/gtm/pkg/table/zones"
 )
 
 // Handler serves GET /edge/status and GET /edge/explain, and with the token /edge/overrides.
@@ -22,6 +25,7 @@ func (e *Edge) Handler() http.Handler {
 		}
 		writeJSON(w, http.StatusOK, out)
 	})
+	mux.HandleFunc("GET /edge/counts", e.counts)
 	e.handleLocal(mux)
 	return mux
 }
@@ -47,7 +51,10 @@ func (e *Edge) Status() api.EdgeStatus {
 		s.Broken = append(s.Broken, api.Broken{Resource: b.Key.String(), Error: b.Err.Error(), Serves: b.Serves.String()})
 	}
 	s.Unknown, s.Aliases, s.Health, s.Snapshot = e.unknownNow(), e.aliasStates(), e.healthAt(e.cfg.Now()), e.snapshot.status()
-	s.Local = e.local.shown
+	s.Local, s.Held = e.local.shown, e.heldNow()
+	if epoch := e.taking.epoch; v != nil {
+		s.Epoch = &epoch
+	}
 	s.GeoFault, s.LatencyFault = e.faults[geo.Geography], e.faults[geo.LatencySource]
 	if v == nil {
 		return s
@@ -86,4 +93,43 @@ func (e *Edge) explain(param func(string) string) (*api.Explanation, *httpError)
 	dated := e.date(out.Text)
 	out.Notes, out.Text = append(out.Notes, dated[len(out.Text):]...), dated
 	return out, nil
+}
+
+// counts serves GET /edge/counts: what was counted of a tenant's answers.
+func (e *Edge) counts(w http.ResponseWriter, r *http.Request) {
+	tenant := r.URL.Query().Get("tenant")
+	out := api.EdgeCounts{Edge: e.cfg.ID, Started: e.started, Pools: map[string]uint64{}}
+	v := e.view.Load()
+	if v == nil {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"edge": e.cfg.ID, "error": e.Ready().Error()})
+		return
+	}
+	for _, z := range v.ZoneList {
+		if z.Counts != nil && standsIn(z, tenant) {
+			for i := range z.Counts.Rows {
+				for rcode := range z.Counts.Rows[i] {
+					n := z.Counts.Rows[i][rcode].Load()
+					switch out.Answers += n; uint16(rcode) {
+					case dnswire.RcodeServFail:
+						out.ServFail += n
+					case dnswire.RcodeNXDomain:
+						out.NXDomain += n
+					}
+				}
+			}
+		}
+	}
+	for _, c := range v.ServiceCounts() {
+		for i, pool := range c.Pools {
+			if c.Tenant == tenant {
+				out.Pools[c.Service+"/"+pool] = c.Answers[i].Load()
+			}
+		}
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+// standsIn reports whether a tenant has names in a zone. The platform owns all.
+func standsIn(z *zones.Zone, tenant string) bool {
+	return tenant == spec.Platform || z.Spec != nil && len(z.Spec.Grants[tenant]) > 0
 }

@@ -35,6 +35,7 @@ func TestStatus(t *testing.T) {
 	}
 	want := api.EdgeStatus{ID: "edge-1", Version: "v7", Started: s.Started, DNS: []string{r.e.Addrs()[0].String()},
 		View: api.View{Serial: 1, Published: s.View.Published}, Tenants: map[string]uint64{"platform": 4, "shop": 4, "other": 4},
+		Epoch:  new(int64),
 		Source: api.Source{State: "current", Since: s.Source.Since, Cursor: 104}, Services: 2, Zones: 1, Geo: s.Geo, Snapshot: s.Snapshot}
 	if d := cmp.Diff(want, s); d != "" {
 		t.Error(d)

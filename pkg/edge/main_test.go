@@ -91,6 +91,7 @@ type fakeStore struct {
 	from  chan *state.Cursor
 	edges chan store.Edge
 	heard atomic.Pointer[time.Time] // nil: never
+	read  sync.Map                  // "shop@1" to the state.TenantState that Read gives
 }
 
 func newFakeStore() *fakeStore {
@@ -107,6 +108,13 @@ func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
 			call(cfg)
 		}
 	}
+}
+
+func (f *fakeStore) Read(_ context.Context, tenant string, at state.Generation) (state.TenantState, error) {
+	if s, ok := f.read.Load(fmt.Sprintf("%s@%d", tenant, at)); ok {
+		return s.(state.TenantState), nil
+	}
+	return state.TenantState{}, fmt.Errorf("%s@%d: %w", tenant, at, store.ErrNotFound)
 }
 
 func (f *fakeStore) LastContact() time.Time {

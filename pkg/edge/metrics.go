@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/edge/course"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/table"
@@ -15,6 +16,7 @@ import (
 type metrics struct {
 	edge        *Edge
 	compile     prometheus.Histogram
+	refusals    prometheus.Counter
 	files       [2]fileMetrics // by geo.Source
 	mapsRefused prometheus.Counter
 	mapChanges  *prometheus.CounterVec
@@ -41,6 +43,9 @@ var (
 	descHeld  = prometheus.NewDesc("gtm_edge_held_services", "Services that are frozen by a hold.", nil, nil)
 	descApart = prometheus.NewDesc("gtm_edge_held_pools_apart", "Pools of held services that would answer otherwise by what is known now.",
 		nil, nil)
+	descHeldBack = prometheus.NewDesc("gtm_edge_held_generation",
+		"The generation that a tenant is served at, where that is not the newest; why: refused, crashed, rollout.",
+		[]string{"tenant", "why"}, nil)
 	descView       = prometheus.NewDesc("gtm_edge_view_serial", "Views published since the start.", nil, nil)
 	descPublished  = prometheus.NewDesc("gtm_edge_view_published_seconds", "When the view was published, in Unix time.", nil, nil)
 	descPartitions = prometheus.NewDesc("gtm_edge_partitions", "Compiled partitions of the address space.", nil, nil)
@@ -66,6 +71,8 @@ func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{edge: e,
 		compile: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gtm_edge_compile_seconds",
 			Help: "How long it took to make a view.", Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 3}}),
+		refusals: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_generations_refused_total",
+			Help: "Generations that were refused, and the one before served on."}),
 		mapsRefused: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_map_files_refused_total",
 			Help: "Map files that were refused."}),
 		mapChanges: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gtm_edge_map_file_changes_total",
@@ -89,7 +96,7 @@ func newMetrics(e *Edge, reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	list := []prometheus.Collector{m.compile, m.mapsRefused, m.mapChanges, m}
+	list := []prometheus.Collector{m.compile, m.refusals, m.mapsRefused, m.mapChanges, m}
 	for _, f := range m.files {
 		list = append(list, f.refused, f.opened, f.compiled)
 	}
@@ -172,8 +179,11 @@ func queries(ch chan<- prometheus.Metric, z *table.ZoneCounts) {
 func (m *metrics) status(gauge func(*prometheus.Desc, float64, ...string)) {
 	e := m.edge
 	e.mu.Lock()
-	status, broken, snap, files := e.status, len(e.broken), e.snapshot, e.maps.files
+	status, broken, snap, files, held := e.status, len(e.broken), e.snapshot, e.maps.files, e.taking.held
 	e.mu.Unlock()
+	for _, h := range held {
+		gauge(descHeldBack, float64(h.Serves), h.Tenant, whyHeld(h))
+	}
 	gauge(descBroken, float64(broken))
 	for _, s := range []string{state.Connecting, state.Current, state.Stale, state.Refused} {
 		gauge(descSource, float64(boolToInt(s == status.State)), s)
@@ -205,4 +215,15 @@ func boolToInt(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// whyHeld says in a word why a tenant is not served at its newest generation.
+func whyHeld(h course.Held) string {
+	switch {
+	case h.Refused == nil:
+		return "rollout"
+	case h.Refused.Crashed:
+		return "crashed"
+	}
+	return "refused"
 }

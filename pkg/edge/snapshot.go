@@ -133,6 +133,7 @@ func (e *Edge) keep(ctx context.Context, s *snapshot.Snapshot, failing bool) {
 		}
 		select {
 		case <-ctx.Done():
+			<-e.compiled // what is on trial passes at an end in good order
 			e.write(s, &failing)
 			return
 		case <-again.C:

@@ -145,7 +145,7 @@ func TestDiskThatHasRoomAgain(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(blocked, "full"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r := start(t, dir, nil)
+	r := start(t, dir, func(c *Config) { c.Trial = -1 })
 	r.tell(everything(t, 1))
 	r.logged("level=ERROR", "the snapshot cannot be written; serving on from memory")
 	r.valueIs(0, "gtm_edge_snapshot_ok_info")
