@@ -175,11 +175,12 @@ func (e *Edge) refuseTaken(c *compile.Compiler, why map[string]string) {
 func (e *Edge) served() {
 	t := &e.taking
 	taken := t.course.Taken()
-	t.course.Published()
+	if t.course.Published() || t.anew {
+		e.setHeld(t.course.Held())
+		e.wantFetched(t.course.Wanted())
+	}
 	updates := t.unsaved
 	t.anew, t.unsaved = false, nil
-	e.setHeld(t.course.Held())
-	e.wantFetched(t.course.Wanted())
 	if len(updates) > 0 {
 		t.queue = append(t.queue, onTrial{updates, taken, e.cfg.Now()})
 	}
@@ -269,7 +270,7 @@ func (e *Edge) wantFetched(want map[string]state.Mark) {
 	if maps.Equal(want, e.taking.wanted) {
 		return
 	}
-	e.taking.wanted = want
+	e.taking.wanted = maps.Clone(want)
 	select {
 	case <-e.wants: // what it has not begun with is out of date
 	default:

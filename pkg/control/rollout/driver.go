@@ -126,6 +126,7 @@ func (d *Driver) work() map[string]*spec.Rollout {
 			work[tenant] = nil
 		}
 	}
+	maps.DeleteFunc(work, func(_ string, r *spec.Rollout) bool { return r != nil && len(r.Groups) == 0 }) // not lawful: all stays as it is
 	return work
 }
 
@@ -186,8 +187,16 @@ func (d *Driver) look(ctx context.Context, work map[string]*spec.Rollout) error 
 	return nil
 }
 
+// guard keeps a fault of one tenant's turn from the others, and from control.
+func (d *Driver) guard(tenant string) {
+	if fault := recover(); fault != nil {
+		d.cfg.Logger.Error("a rollout stands still: driving it panicked", "tenant", tenant, "panic", fault)
+	}
+}
+
 // follow writes what follows from what is declared and from the newest generation.
 func (d *Driver) follow(ctx context.Context, a state.Aim, r *spec.Rollout) error {
+	defer d.guard(a.Tenant)
 	t := d.cfg.Mirror.Tenant(a.Tenant)
 	head := state.MarkOf(t)
 	edit := func(a *state.Aim) {
@@ -231,6 +240,7 @@ func tell(log *slog.Logger, was, is *state.Progress, a *state.Aim) {
 
 // watch looks at the group of a tenant that soaks.
 func (d *Driver) watch(ctx context.Context, tenant string, r *spec.Rollout, edges []api.Edge) {
+	defer d.guard(tenant)
 	a, ok := state.Aims.Get(d.cfg.Mirror, tenant)
 	if !ok || a.Rollout == nil || a.Rollout.State != state.RolloutSoaking || a.Rollout.Stage >= len(a.Groups) {
 		return

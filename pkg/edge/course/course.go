@@ -22,7 +22,9 @@ type Course struct {
 	now     func() time.Time
 	tenants map[string]*tenant
 	poison  map[string]state.Mark
-	touched map[string]bool // since Published was called last
+	touched map[string]bool       // since Published was called last
+	wanted  map[string]state.Mark // as tenant.want
+	held    map[string]bool       // tenants that do not follow
 }
 
 // tenant is what is known of one. States share what does not differ, so that four cost little more than one.
@@ -58,7 +60,8 @@ type Held struct {
 
 // New makes a course for an edge, to which generations are poison on which it crashed.
 func New(edge string, poison map[string]state.Mark, now func() time.Time) *Course {
-	return &Course{edge: edge, now: now, tenants: map[string]*tenant{}, poison: maps.Clone(poison), touched: map[string]bool{}}
+	return &Course{edge: edge, now: now, tenants: map[string]*tenant{}, poison: maps.Clone(poison), touched: map[string]bool{},
+		wanted: map[string]state.Mark{}, held: map[string]bool{}}
 }
 
 // Take takes what the store told, and gives what of it is to be served.
@@ -95,6 +98,10 @@ func (c *Course) hear(u *state.Update) map[string]*state.TenantUpdate {
 		maps.DeleteFunc(c.tenants, func(name string, t *tenant) bool {
 			if !slices.Contains(aims.Broken, name) {
 				t.aim = state.Aim{}
+			}
+			if !told[name] {
+				delete(c.wanted, name)
+				delete(c.held, name)
 			}
 			return !told[name]
 		})
@@ -156,25 +163,20 @@ func (c *Course) Fetched(name string, got state.TenantState) (state.Update, bool
 	return state.Update{Tenants: []state.TenantUpdate{tu}}, ok
 }
 
-// Wanted gives the generations that the edge is pointed at and has not got, by tenant.
-func (c *Course) Wanted() map[string]state.Mark {
-	var all map[string]state.Mark
-	for name, t := range c.tenants {
-		if t.want.Generation != 0 {
-			if all == nil {
-				all = map[string]state.Mark{}
-			}
-			all[name] = t.want
-		}
-	}
-	return all
-}
+// Wanted gives the generations that the edge is pointed at and has not got, by tenant. It is not to be changed.
+func (c *Course) Wanted() map[string]state.Mark { return c.wanted }
 
 // step brings what is served of a tenant to where it is to be, and tells how. tu is what was heard just now; nil: nothing was.
 func (c *Course) step(name string, tu *state.TenantUpdate, full bool) (state.TenantUpdate, bool) {
 	t := c.tenants[name]
 	followed := t.follows
 	next, newest := c.next(name, t)
+	if delete(c.wanted, name); t.want.Generation != 0 {
+		c.wanted[name] = t.want
+	}
+	if delete(c.held, name); !newest {
+		c.held[name] = true
+	}
 	if next.Head == 0 {
 		return state.TenantUpdate{}, false // nothing of it is here
 	}
@@ -212,6 +214,9 @@ func (c *Course) next(name string, t *tenant) (next state.TenantState, newest bo
 	}
 	if to.Generation > t.heard.Head && t.served.Head != 0 {
 		return withOverrides(t.served, t.heard), false // its news is on the way
+	}
+	if t.heard.Head == 0 {
+		return state.TenantState{}, false // there is no such tenant
 	}
 	if t.want = to; t.served.Head == 0 {
 		return state.TenantState{}, false
@@ -252,7 +257,7 @@ func (c *Course) GiveUp(name string) (state.Update, bool) {
 	if t == nil || t.served.Head != 0 || t.heard.Head == 0 {
 		return state.Update{}, false
 	}
-	t.served, t.follows, c.touched[name] = t.heard, false, true
+	t.served, t.follows, c.touched[name], c.held[name] = t.heard, false, true, true
 	return state.Update{Tenants: []state.TenantUpdate{whole(name, t.heard)}}, true
 }
 
@@ -320,8 +325,9 @@ func (c *Course) Missing() (list []string) {
 	return list
 }
 
-// Published notes that what is to be served is served.
-func (c *Course) Published() {
+// Published notes that what is to be served is served, and reports whether anything has become of tenants since it did so last.
+func (c *Course) Published() (changed bool) {
+	changed = len(c.touched) > 0
 	for name := range c.touched {
 		if t := c.tenants[name]; t != nil {
 			if t.good.Head != 0 && !state.MarkOf(t.good).Same(state.MarkOf(t.served)) {
@@ -331,6 +337,7 @@ func (c *Course) Published() {
 		}
 	}
 	clear(c.touched)
+	return changed
 }
 
 // Accepted reports whether somebody has said that a tenant's generation is to be taken as it is.
@@ -348,7 +355,7 @@ func (c *Course) Refuse(why map[string]string) (back state.Update) {
 		}
 		bad := t.served
 		t.refused = &Refusal{Mark: state.MarkOf(bad), Why: why[name], Since: c.now()}
-		t.served, t.follows = withOverrides(t.good, t.heard), false
+		t.served, t.follows, c.held[name] = withOverrides(t.good, t.heard), false, true
 		back.Tenants = append(back.Tenants, difference(name, bad, t.served))
 	}
 	return back
@@ -359,8 +366,9 @@ func (c *Course) Forgive(name string) { delete(c.poison, name) }
 
 // Held lists the tenants that are not served at their newest generation, by name.
 func (c *Course) Held() (list []Held) {
-	for name, t := range c.tenants {
-		if t.follows || t.heard.Head == 0 {
+	for name := range c.held {
+		t := c.tenants[name]
+		if t == nil || t.heard.Head == 0 {
 			continue
 		}
 		h := Held{Tenant: name, Newest: t.heard.Head, Serves: t.served.Head, Refused: t.refused, Waits: t.want.Generation != 0}
