@@ -38,7 +38,7 @@ var clients = []netip.AddrPort{
 // How much is asked at most: a generation that touches more names has fewer of them asked, by fewer clients.
 const (
 	mostNames   = 50_000
-	mostAround  = 2_000 // names that all clients ask for
+	mostAround  = 1_000 // names that all clients ask for
 	mostFaults  = 10
 	bufferBytes = 64 << 10
 )
