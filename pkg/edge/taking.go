@@ -37,6 +37,7 @@ type taking struct {
 	queue   []onTrial
 	passes  *time.Timer
 	wanted  map[string]state.Mark // as the fetcher was told
+	unnoted error                 // why the note could not be written last; nil: it could
 
 	held  []course.Held // Edge.mu, as is epoch
 	epoch int64
@@ -100,9 +101,7 @@ func (e *Edge) compileTaken(c *compile.Compiler, start time.Time) (v *table.View
 		e.refuseTaken(c, t.course.Outgrown(e.growth()))
 	}
 	noted := t.course.Taken()
-	if err := t.trial.Begin(noted); err != nil {
-		e.log.Error("which generations are on trial cannot be written down: a crash on one would not be known", "error", err)
-	}
+	e.noted(t.trial.Begin(noted))
 	v, broken, next = c.Compile(start)
 	for tries := 0; !t.anew && tries < 3; tries++ {
 		why := e.faultsOf(c, v, tries == 2)
@@ -114,10 +113,16 @@ func (e *Edge) compileTaken(c *compile.Compiler, start time.Time) (v *table.View
 	}
 	taken := t.course.Taken()
 	maps.DeleteFunc(noted, func(name string, m state.Mark) bool { return taken[name] == m })
-	if err := t.trial.End(noted); err != nil {
-		e.log.Error("the note of generations on trial cannot be kept", "error", err)
-	}
+	e.noted(t.trial.End(noted))
 	return v, broken, next
+}
+
+// noted tells, once, that the note of what is on trial cannot be kept.
+func (e *Edge) noted(err error) {
+	if err != nil && e.taking.unnoted == nil {
+		e.log.Error("which generations are on trial cannot be written down: a crash on one would not be known", "error", err)
+	}
+	e.taking.unnoted = err
 }
 
 func (e *Edge) growth() int {
@@ -202,9 +207,7 @@ func (e *Edge) passTrials(ends bool) {
 		for tenant := range o.taken {
 			t.course.Forgive(tenant)
 		}
-		if err := t.trial.Pass(o.taken); err != nil {
-			e.log.Error("the note of generations on trial cannot be kept", "error", err)
-		}
+		e.noted(t.trial.Pass(o.taken))
 	}
 	t.queue = slices.Delete(t.queue, 0, n)
 	if t.passes.Stop(); len(t.queue) > 0 {

@@ -44,6 +44,8 @@ type Eyes interface {
 // How often is looked, and what is done at once.
 const (
 	lookEvery    = time.Second
+	lookPause    = 100 * time.Millisecond // between two looks at what was told
+	edgesSecond  = 200                    // edges that are asked a second
 	tenantsOnce  = 8
 	asksOnce     = 16
 	historyMost  = 100 // generations that are looked through for overrides
@@ -130,9 +132,9 @@ func (d *Driver) work() map[string]*spec.Rollout {
 	return work
 }
 
-// drive looks again and again: when something was told, and every second.
+// drive looks again and again: at what is declared when something was told, and at edges every second, or less often where there are many.
 func (d *Driver) drive(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTimer(0)
 	defer tick.Stop()
 	for {
 		changed := d.cfg.Mirror.Changed()
@@ -140,39 +142,56 @@ func (d *Driver) drive(ctx context.Context) error {
 		if len(work) == 0 {
 			return errNothing
 		}
-		if err := d.look(ctx, work); err != nil {
+		if err := d.followAll(ctx, work); err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
+			sleep(ctx, lookPause)
 		case <-tick.C:
+			asked := d.watchAll(ctx, work)
+			tick.Reset(max(lookEvery, time.Duration(asked)*time.Second/edgesSecond))
 		}
 	}
 }
 
-// look goes through the tenants: what is new is pointed at, and what soaks is watched. One whose turn fails takes nobody else's.
-func (d *Driver) look(ctx context.Context, work map[string]*spec.Rollout) error {
-	var soaking []string
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// followAll points at what is new.
+func (d *Driver) followAll(ctx context.Context, work map[string]*spec.Rollout) error {
 	for _, tenant := range slices.Sorted(maps.Keys(work)) {
 		a, _ := state.Aims.Get(d.cfg.Mirror, tenant)
 		a.Tenant = tenant
 		if err := d.follow(ctx, a, work[tenant]); errors.Is(err, store.ErrNotLeader) {
 			return err
 		}
-		if a.Rollout != nil && a.Rollout.State == state.RolloutSoaking && work[tenant] != nil {
+	}
+	d.metrics.show(d.cfg.Mirror)
+	return nil
+}
+
+// watchAll looks at what soaks, and gives how many edges it has asked. One tenant whose turn fails takes nobody else's.
+func (d *Driver) watchAll(ctx context.Context, work map[string]*spec.Rollout) (asked int) {
+	var soaking []string
+	for tenant, r := range work {
+		if a, ok := state.Aims.Get(d.cfg.Mirror, tenant); ok && r != nil && a.Rollout != nil && a.Rollout.State == state.RolloutSoaking {
 			soaking = append(soaking, tenant)
 		}
 	}
-	d.metrics.show(d.cfg.Mirror)
 	if len(soaking) == 0 {
-		return nil
+		return 0
 	}
 	edges, err := d.cfg.Eyes.AllEdges(ctx)
 	if err != nil {
 		d.cfg.Logger.Warn("rollouts stand still: the edges cannot be listed", "error", err)
-		return nil
+		return 0
 	}
 	slots := make(chan struct{}, tenantsOnce)
 	var wg sync.WaitGroup
@@ -184,7 +203,7 @@ func (d *Driver) look(ctx context.Context, work map[string]*spec.Rollout) error 
 		})
 	}
 	wg.Wait()
-	return nil
+	return len(edges) * (1 + len(soaking))
 }
 
 // guard keeps a fault of one tenant's turn from the others, and from control.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"github.com/gti/gtm/pkg/answer"
@@ -65,6 +66,8 @@ func compare(old, fresh *asker, n *compile.Name, asked []netip.AddrPort) string 
 	if err != nil || len(types) == 0 {
 		return "" // it is new
 	}
+	more, _ := fresh.typesAt(n) // it may come to have others
+	types = append(types, slices.DeleteFunc(more, func(t uint16) bool { return slices.Contains(types, t) })...)
 	gave, gives := false, false
 	for _, from := range asked {
 		for _, qtype := range types {

@@ -24,6 +24,11 @@ spec:
     @ 3600 IN NS ns1
     ns1 3600 IN A 192.0.2.53
   grants: {shop: [shop.gtm.example.]}
+---
+kind: Map
+tenant: platform
+name: ripe
+spec: {networks: [193.0.0.0/24]}
 `
 
 const shopYAML = `
@@ -99,6 +104,13 @@ func TestWhatIsAFault(t *testing.T) {
 		{"IPv6 is given up", compile.TenantChange{Tenant: "shop", Put: items(t, 2, strings.NewReplacer(`, "2001:db8::1"`, "",
 			`, "2001:db8::2"`, "").Replace(shopYAML))}, ""},
 		{"the service is deleted", compile.TenantChange{Tenant: "shop", Deleted: gone(spec.KindService, "web", "any")}, ""},
+		{"it becomes an alias that is not resolved yet", compile.TenantChange{Tenant: "shop",
+			Put: items(t, 2, "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., alias: {to: www.example.net}}\n")}, ""},
+		{"it becomes one of MX records", compile.TenantChange{Tenant: "shop", Put: items(t, 2, "kind: Pool\ntenant: shop\nname: mail\nspec: "+
+			"{endpoints: [{name: a, host: mx.example.net}]}\n---\n"+service("host: web.shop.gtm.example., mx: {preference: 10}, "+
+			"rules: [{pools: [mail]}]"))}, ""},
+		{"a fence leaves some out, as declared", compile.TenantChange{Tenant: "shop",
+			Put: items(t, 2, service("host: web.shop.gtm.example., rules: [{when: {map: [ripe]}, fence: [AF], pools: [eu]}, {pools: [us]}]"))}, ""},
 		{"the service moves", compile.TenantChange{Tenant: "shop",
 			Put: items(t, 2, service("host: www.shop.gtm.example., rules: [{pools: [eu]}]"))}, ""},
 		{"the grant is gone", compile.TenantChange{Tenant: "platform",
@@ -116,6 +128,44 @@ func TestWhatIsAFault(t *testing.T) {
 		if text := strings.Join(got, "\n"); (text == "") != (c.want == "") || !strings.Contains(text, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, text, c.want)
 		}
+	}
+}
+
+// TestWhatIsNoFault: what was bad before, what another tenant has there, and SERVFAIL that is declared.
+func TestWhatIsNoFault(t *testing.T) {
+	comp := newCompiler(t)
+	emptied := "kind: Pool\ntenant: shop\nname: eu\nspec: {endpoints: []}\n---\nkind: Pool\ntenant: shop\nname: us\nspec: {endpoints: []}\n"
+	was, is := two(t, comp, compile.TenantChange{Tenant: "shop", Head: 2, Put: items(t, 2, emptied)})
+	web := compile.Name{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}, Host: "web.shop.gtm.example."}
+	if faults := canned.Compare(was, is, []compile.Name{web}); len(faults) != 1 {
+		t.Fatalf("faults: %v", faults)
+	}
+	if faults := canned.Compare(is, is, []compile.Name{web}); len(faults) > 0 {
+		t.Errorf("it was so before, and %v", faults)
+	}
+	may := web
+	may.MayFail = true
+	if faults := canned.Compare(was, is, []compile.Name{may}); len(faults) > 0 {
+		t.Errorf("it may fail, and %v", faults)
+	}
+	web.Key.Tenant = "other"
+	if faults := canned.Compare(was, is, []compile.Name{web}); len(faults) > 0 {
+		t.Errorf("the name is another tenant's, and %v", faults)
+	}
+}
+
+// TestANameWithoutRecordsIsEmpty: though it exists, and answers NOERROR.
+func TestANameWithoutRecordsIsEmpty(t *testing.T) {
+	comp := newCompiler(t)
+	was, _ := two(t, comp, compile.TenantChange{Tenant: "shop", Head: 2, Deleted: []spec.Key{{Tenant: "shop", Kind: spec.KindService,
+		Name: "web"}}})
+	comp.Apply(compile.Change{Tenants: []compile.TenantChange{{Tenant: "platform", Head: 2, Put: items(t, 2, strings.ReplaceAll(zoneYAML,
+		"    ns1 3600", "    web.shop 300 IN TXT \"x\"\n    ns1 3600"))}}})
+	is, _, _ := comp.Compile(time.Unix(0, 0))
+	web := compile.Name{Key: spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"}, Host: "web.shop.gtm.example."}
+	faults := canned.Compare(was, is, []compile.Name{web})
+	if len(faults) != 1 || !strings.Contains(faults[0].Text, "would be empty") {
+		t.Errorf("faults: %v", faults)
 	}
 }
 

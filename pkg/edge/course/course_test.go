@@ -181,7 +181,14 @@ func TestAGroupIsPointedAtAGeneration(t *testing.T) {
 	f.expect(t, "3: o@3 p@2")
 	f.tell(pointed(h.mark(1)))
 	f.expect(t, "1: o@3 p@1") // as it was before, without asking the store
+	if taken := f.Taken(); len(taken) > 0 {
+		t.Errorf("what was good is to be judged again: %v", taken)
+	}
 	f.Published()
+	f.tell(pointed(state.Mark{Generation: 4, ID: "id4"}))
+	if f.expect(t, "1: o@3 p@1"); len(f.Wanted()) > 0 {
+		t.Errorf("what was not heard of yet is wanted: %v", f.Wanted())
+	}
 	f.tell(pointed(h.mark(2)))
 	f.expect(t, "1: o@3 p@1")
 	want := f.Wanted()["shop"]

@@ -55,6 +55,17 @@ func TestACrashOnTrialIsPoison(t *testing.T) {
 	}
 }
 
+// TestTwoGenerationsAreKilledOnceEach: neither is to blame.
+func TestTwoGenerationsAreKilledOnceEach(t *testing.T) {
+	dir := t.TempDir()
+	for g := range state.Generation(3) {
+		must(t, open(t, dir, false).Begin(map[string]state.Mark{"shop": {Generation: 42 + g}}))
+	}
+	if trial := open(t, dir, false); len(trial.Poison) > 0 {
+		t.Errorf("poison: %v", trial.Poison)
+	}
+}
+
 func TestWhatPassedIsNoPoison(t *testing.T) {
 	dir := t.TempDir()
 	trial := open(t, dir, false)

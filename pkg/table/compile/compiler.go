@@ -225,7 +225,7 @@ func (c *Compiler) Compile(now time.Time) (v *table.View, broken []Broken, next 
 	if c.dirty.faults || len(c.dirty.services)+len(c.dirty.zones) > 0 || c.dirty.maps || c.dirty.heads {
 		c.faults = c.broken() // a verdict alone breaks and mends nothing: it costs no walk over everything
 	}
-	c.noteTouched()
+	c.touched = c.dirty
 	c.dirty.reset()
 	return v, slices.Clone(c.faults), next
 }
@@ -306,36 +306,28 @@ func (c *Compiler) form(k spec.Key) Form {
 	return Nothing
 }
 
-// Touched gives the names that the last Compile touched which took generations, in order, as far as what they belong to is still declared.
-func (c *Compiler) Touched() []Name { return c.touched }
-
-// noteTouched keeps what Touched gives, before it is known no more what was dirty.
-func (c *Compiler) noteTouched() {
-	if !c.dirty.heads {
-		return
-	}
-	services := map[spec.Key]bool{}
-	for k := range c.dirty.services {
-		services[k] = true
-	}
-	for id := range c.dirty.pools {
+// Touched gives the names that the last Compile touched, in order, as far as what they belong to is still declared.
+func (c *Compiler) Touched() (list []Name) {
+	services := maps.Clone(c.touched.services)
+	for id := range c.touched.pools {
 		if p := c.pools[id]; p != nil {
 			for s := range p.users {
 				services[s.key] = true
 			}
 		}
 	}
-	c.touched = make([]Name, 0, len(services)+len(c.dirty.zones))
 	for k := range services {
 		if s := c.services[k]; s != nil && s.compiled != nil {
 			eff := s.compiled.Spec
-			c.touched = append(c.touched, Name{Key: k, Host: eff.Host, MayFail: eff.AllDown == spec.AllDownServfail})
+			may := eff.AllDown == spec.AllDownServfail || s.compiled.Is.Has(table.Pending)
+			list = append(list, Name{Key: k, Host: eff.Host, MayFail: may})
 		}
 	}
-	for name := range c.dirty.zones {
+	for name := range c.touched.zones {
 		if z := c.zones[name]; z != nil {
-			c.touched = append(c.touched, Name{Key: z.key, Host: name, Apex: true, MayFail: z.res == nil || len(z.res.Primaries) > 0})
+			list = append(list, Name{Key: z.key, Host: name, Apex: true, MayFail: z.res == nil || len(z.res.Primaries) > 0})
 		}
 	}
-	slices.SortFunc(c.touched, func(a, b Name) int { return cmp.Or(a.Key.Compare(b.Key), cmp.Compare(a.Host, b.Host)) })
+	slices.SortFunc(list, func(a, b Name) int { return cmp.Or(a.Key.Compare(b.Key), cmp.Compare(a.Host, b.Host)) })
+	return list
 }

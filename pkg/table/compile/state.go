@@ -89,8 +89,8 @@ type Compiler struct {
 
 	faults []Broken // what is not served as declared
 	dirty  dirt
-	// touched is what Touched gives
-	touched []Name
+	// touched is what was dirty when the last Compile ran
+	touched dirt
 }
 
 // Head gives the generation of a tenant that is compiled; 0: none.
