@@ -348,7 +348,7 @@ func (d *Driver) onlyOverrides(ctx context.Context, tenant string, since, head s
 	for _, r := range records {
 		touched := append(slices.Clone(r.Put), r.Deleted...)
 		other := func(k spec.Key) bool { return k.Kind != spec.KindOverride }
-		if r.Generation <= since.Generation || len(touched) == 0 || slices.ContainsFunc(touched, other) {
+		if len(touched) == 0 || slices.ContainsFunc(touched, other) {
 			return false
 		}
 	}

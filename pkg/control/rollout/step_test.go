@@ -187,6 +187,38 @@ func TestWithinItsGatesARolloutGoesOn(t *testing.T) {
 	}
 }
 
+// TestGroupsThatHaveItAreWatchedOn: also when the next one soaks.
+func TestGroupsThatHaveItAreWatchedOn(t *testing.T) {
+	p := newPlay(t)
+	p.serve()
+	p.head(2)
+	p.serve()
+	p.after(62 * time.Second)
+	p.expect(state.RolloutSoaking, 2, 2, 1)
+	p.edges["canary-1"].Status.Held = []api.HeldTenant{{Tenant: "other", Refused: 2}, {Tenant: "shop", Refused: 1}}
+	p.after(time.Second)
+	p.expect(state.RolloutSoaking, 2, 2, 1) // what it refuses else is another matter
+	p.edges["canary-1"].Status.Held = []api.HeldTenant{{Tenant: "shop", Refused: 2, Crashed: true}}
+	p.after(time.Second)
+	p.expect(state.RolloutStopped, 1, 1, 1)
+}
+
+// TestAnEdgeThatFellSilentAtOnceFails: before anybody asked what it had counted.
+func TestAnEdgeThatFellSilentAtOnceFails(t *testing.T) {
+	p := newPlay(t)
+	p.serve()
+	p.head(2)
+	before, since := p.now.Add(-time.Hour), p.now.Add(time.Second)
+	delete(p.s.counts, "canary-1")
+	e := p.edges["canary-1"]
+	e.Status, e.State, e.Since = nil, api.EdgeSilent, &before
+	p.after(time.Minute)
+	p.expect(state.RolloutSoaking, 2, 1, 1) // it was silent before, and is waited for
+	e.Since = &since
+	p.after(time.Second)
+	p.expect(state.RolloutStopped, 1, 1, 1)
+}
+
 // TestBlindnessHolds: a gate of which nothing is heard does not open.
 func TestBlindnessHolds(t *testing.T) {
 	p := newPlay(t)

@@ -105,12 +105,13 @@ func TestWhatIsAFault(t *testing.T) {
 			`, "2001:db8::2"`, "").Replace(shopYAML))}, ""},
 		{"the service is deleted", compile.TenantChange{Tenant: "shop", Deleted: gone(spec.KindService, "web", "any")}, ""},
 		{"it becomes an alias that is not resolved yet", compile.TenantChange{Tenant: "shop",
-			Put: items(t, 2, "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., alias: {to: www.example.net}}\n")}, ""},
-		{"it becomes one of MX records", compile.TenantChange{Tenant: "shop", Put: items(t, 2, "kind: Pool\ntenant: shop\nname: mail\nspec: "+
-			"{endpoints: [{name: a, host: mx.example.net}]}\n---\n"+service("host: web.shop.gtm.example., mx: {preference: 10}, "+
+			Put: items(t, 2, service("host: web.shop.gtm.example., alias: {to: www.example.net}"))}, ""},
+		{"it becomes one of MX records", compile.TenantChange{Tenant: "shop", Put: items(t, 2, "kind: Pool\ntenant: shop\nname: mail\n"+
+			"spec: {endpoints: [{name: a, host: mx.example.net}]}\n---\n"+service("host: web.shop.gtm.example., mx: {preference: 10}, "+
 			"rules: [{pools: [mail]}]"))}, ""},
 		{"a fence leaves some out, as declared", compile.TenantChange{Tenant: "shop",
-			Put: items(t, 2, service("host: web.shop.gtm.example., rules: [{when: {map: [ripe]}, fence: [AF], pools: [eu]}, {pools: [us]}]"))}, ""},
+			Put: items(t, 2, service("host: web.shop.gtm.example., rules: [{when: {map: [ripe]}, fence: [AF], pools: [eu]}, "+
+				"{pools: [us]}]"))}, ""},
 		{"the service moves", compile.TenantChange{Tenant: "shop",
 			Put: items(t, 2, service("host: www.shop.gtm.example., rules: [{pools: [eu]}]"))}, ""},
 		{"the grant is gone", compile.TenantChange{Tenant: "platform",
