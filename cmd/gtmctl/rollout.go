@@ -138,8 +138,8 @@ larger, has a name fail that answered before, or an edge crashed on it. It holds
 				return misusef("%q is not TENANT@GENERATION, as in shop@42", args[0])
 			}
 			var done api.Accepted
-			request := api.AcceptGenerationRequest{Tenant: tenant, Generation: generation}
-			if err := a.call(c.Context(), http.MethodPost, "edges/accept", nil, request, &done); err != nil {
+			path := fmt.Sprintf("rollouts/%s/accept/%d", url.PathEscape(tenant), generation)
+			if err := a.call(c.Context(), http.MethodPost, path, nil, nil, &done); err != nil {
 				return err
 			}
 			return a.emit(done, func() { a.printf("edges take %s@%d as it is\n", tenant, generation) })

@@ -199,7 +199,7 @@ var least = map[string]string{
 	"weights": "operator", "drain": "operator", "undrain": "operator", "ramp": "operator", "shift": "operator", "hold": "operator",
 	"health-release": "operator", "resume": "operator", "signal": "operator", "signal-pool": "operator", "signal-end": "operator",
 	"push": "operator", "push-all": "operator", "push-none": "operator", "delete-resource": "operator",
-	"rollback":    "editor",
+	"rollback": "editor", "rollout": "editor", "accept-generation": "editor", "rollouts": "viewer",
 	"list-tokens": "admin", "create-token": "admin", "revoke-token": "admin",
 	"list-signed-zones": "platform viewer", "get-signed-zone": "platform viewer",
 	"roll-key": "platform operator", "ds-seen": "platform operator", "ds-gone": "platform operator",
@@ -237,7 +237,8 @@ func calls(s *Server) (all []call) {
 		for _, op := range operationsOf(item) {
 			c := call{id: op.OperationID, method: op.Method, path: path}
 			for name, value := range map[string]string{"{pool}": "eu", "{service}": "web", "{endpoint}": "a", "{source}": "s",
-				"{kind}": "Pool", "{generation}": "41", "{zone}": "example.", "{id}": "e1"} {
+				"{kind}": "Pool", "{generation}": "41", "{zone}": "example.", "{id}": "e1",
+				"{action}": "pause"} {
 				c.path = strings.ReplaceAll(c.path, name, value)
 			}
 			switch op.OperationID {

@@ -92,7 +92,7 @@ func TestExamplesAreTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill := strings.NewReplacer("{tenant}", "shop", "{pool}", "eu", "{service}", "web", "{endpoint}", "a",
-		"{zone}", "example.", "{source}", "own")
+		"{zone}", "example.", "{source}", "own", "{action}", "pause")
 	left := described.Examples()
 	for path, item := range doc.Paths {
 		for method, op := range item {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/rollout"
 	"github.com/gti/gtm/pkg/health"
@@ -19,40 +20,43 @@ import (
 )
 
 type rolloutInput struct {
-	Author string `header:"X-Gtm-Author"`
 	Tenant string `path:"tenant"`
 	Action string `path:"action" enum:"pause,resume,abort,promote"`
 	Body   api.RolloutRequest
 }
 
 type acceptGenerationInput struct {
-	Author string `header:"X-Gtm-Author"`
-	Body   api.AcceptGenerationRequest
+	Tenant     string `path:"tenant"`
+	Generation uint64 `path:"generation" minimum:"1"`
 }
 
 func (s *Server) routeRollouts(h huma.API) {
-	huma.Register(h, operation("rollouts", http.MethodGet, "/rollouts", "How far changes have come to the groups of edges"), s.rollouts)
-	huma.Register(h, operation("rollout", http.MethodPost, "/rollouts/{tenant}/{action}",
+	huma.Register(h, operation("rollouts", need{access.Read, ofAllSeen}, http.MethodGet, "/rollouts",
+		"How far changes have come to the groups of edges"), s.rollouts)
+	huma.Register(h, operation("rollout", need{access.Edit, inPath}, http.MethodPost, "/rollouts/{tenant}/{action}",
 		"Pause, resume, abort or promote a rollout"), s.actOnRollout)
-	huma.Register(h, operation("accept-generation", http.MethodPost, "/edges/accept",
+	huma.Register(h, operation("accept-generation", need{access.Edit, inPath}, http.MethodPost, "/rollouts/{tenant}/accept/{generation}",
 		"Have edges take a generation that they refuse"), s.acceptGeneration)
 }
 
-func (s *Server) rollouts(context.Context, *struct{}) (*reply[api.Rollouts], error) {
+func (s *Server) rollouts(ctx context.Context, _ *struct{}) (*reply[api.Rollouts], error) {
 	out := api.Rollouts{Rollouts: []api.Rollout{}}
-	aims := state.Aims.All(s.cfg.Mirror)
+	aims, v := state.Aims.All(s.cfg.Mirror), s.viewOf(ctx)
 	for _, tenant := range slices.Sorted(maps.Keys(aims)) {
-		if a := aims[tenant]; a.Rollout != nil {
-			out.Rollouts = append(out.Rollouts, s.wireRollout(&a))
+		if a := aims[tenant]; a.Rollout != nil && v.grants.Sees(tenant) {
+			out.Rollouts = append(out.Rollouts, s.wireRollout(v, &a))
 		}
 	}
 	return &reply[api.Rollouts]{out}, nil
 }
 
-func (s *Server) wireRollout(a *state.Aim) api.Rollout {
+func (s *Server) wireRollout(v *view, a *state.Aim) api.Rollout {
 	p := a.Rollout
 	out := api.Rollout{Tenant: a.Tenant, State: p.State, From: uint64(p.From.Generation), To: uint64(p.To.Generation), Since: p.Since,
-		Newest: uint64(s.cfg.Mirror.Tenant(a.Tenant).Head), Soaks: p.Soaks, Why: p.Why, By: p.By, Waits: p.Waits}
+		Newest: uint64(s.cfg.Mirror.Tenant(a.Tenant).Head), Soaks: p.Soaks, Why: v.text(p.Why), By: p.By}
+	for _, w := range p.Waits {
+		out.Waits = append(out.Waits, v.text(w))
+	}
 	for i, g := range a.Groups {
 		running := p.State == state.RolloutSoaking || p.State == state.RolloutPaused
 		out.Groups = append(out.Groups, api.RolloutGroup{Name: g.Name, Edges: g.Edges, At: uint64(g.At.Generation),
@@ -62,7 +66,7 @@ func (s *Server) wireRollout(a *state.Aim) api.Rollout {
 }
 
 func (s *Server) actOnRollout(ctx context.Context, in *rolloutInput) (*reply[api.Rollout], error) {
-	by := author(in.Author)
+	by := authorOf(ctx)
 	a, err := s.cfg.Store.EditAim(ctx, in.Tenant, false, func(a *state.Aim) error {
 		return rollout.Act(a, in.Action, by, in.Body.Reason, s.cfg.Now().UTC())
 	})
@@ -76,28 +80,28 @@ func (s *Server) actOnRollout(ctx context.Context, in *rolloutInput) (*reply[api
 		return nil, problemOf(err)
 	}
 	s.cfg.Logger.Warn("a rollout was changed by hand", "tenant", in.Tenant, "action", in.Action, "author", by, "reason", in.Body.Reason)
-	return &reply[api.Rollout]{s.wireRollout(&a)}, nil
+	return &reply[api.Rollout]{s.wireRollout(s.viewOf(ctx), &a)}, nil
 }
 
 // acceptGeneration lets edges take a generation that they refuse.
 func (s *Server) acceptGeneration(ctx context.Context, in *acceptGenerationInput) (*reply[api.Accepted], error) {
-	by, t := author(in.Author), s.cfg.Mirror.Tenant(in.Body.Tenant)
+	by, t := authorOf(ctx), s.cfg.Mirror.Tenant(in.Tenant)
 	if t.Head == 0 {
-		return nil, noTenant(in.Body.Tenant, s.cfg.Mirror.Tenants())
+		return nil, noTenant(in.Tenant, s.tenants(ctx))
 	}
-	at := state.Mark{Generation: state.Generation(in.Body.Generation)}
+	at := state.Mark{Generation: state.Generation(in.Generation)}
 	if at.Generation > t.Head {
-		return nil, problemf(http.StatusNotFound, "%s@%d is not made yet: the newest generation is %s@%d", in.Body.Tenant, at.Generation,
-			in.Body.Tenant, t.Head)
+		return nil, problemf(http.StatusNotFound, "%s@%d is not made yet: the newest generation is %s@%d", in.Tenant, at.Generation,
+			in.Tenant, t.Head)
 	}
 	if at.Generation == t.Head {
 		at.ID = t.ID
 	}
-	if _, err := s.cfg.Store.EditAim(ctx, in.Body.Tenant, false, func(a *state.Aim) error { a.Accept = at; return nil }); err != nil {
+	if _, err := s.cfg.Store.EditAim(ctx, in.Tenant, false, func(a *state.Aim) error { a.Accept = at; return nil }); err != nil {
 		return nil, problemOf(err)
 	}
-	s.cfg.Logger.Warn("edges were told to take a generation, whatever they think of it", "tenant", in.Body.Tenant, "generation",
-		at.Generation, "author", by)
+	s.cfg.Logger.Warn("edges were told to take a generation, whatever they think of it", "tenant", in.Tenant, "generation", at.Generation,
+		"author", by)
 	return &reply[api.Accepted]{api.Accepted{Author: by}}, nil
 }
 

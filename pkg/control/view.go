@@ -200,6 +200,13 @@ func (v *view) edge(st *api.EdgeStatus, platform bool) *api.EdgeStatus {
 			out.Local = append(out.Local, l)
 		}
 	}
+	for _, h := range st.Held {
+		if v.grants.Sees(h.Tenant) {
+			h.Why = v.text(h.Why)
+			out.Held = append(out.Held, h)
+		}
+	}
+	out.Epoch = st.Epoch
 	if platform {
 		out.Services, out.Zones, out.Geo, out.GeoFault, out.Maps = st.Services, st.Zones, st.Geo, st.GeoFault, st.Maps
 		out.Latency, out.LatencyFault, out.Snapshot = st.Latency, st.LatencyFault, st.Snapshot

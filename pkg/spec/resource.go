@@ -65,8 +65,8 @@ func (k Kind) rank() int {
 }
 
 // Resource is one declared resource. Spec is never nil and is the pointer type of its kind
-// (*Zone, *Site, *Map, *Monitor, *Pool, *Policy, *Service, *Override, *Tenant, *Access, *Rollout), or an *Opaque. A Resource is immutable once
-// shared.
+// (*Zone, *Site, *Map, *Monitor, *Pool, *Policy, *Service, *Override, *Tenant, *Access, *Rollout), or an *Opaque. A Resource is
+// immutable once shared.
 type Resource struct {
 	Key
 	Spec Spec

@@ -47,9 +47,3 @@ type RolloutGroup struct {
 type RolloutRequest struct {
 	Reason string `json:"reason,omitempty" maxLength:"500"`
 }
-
-// AcceptGenerationRequest has edges take a generation that they would refuse.
-type AcceptGenerationRequest struct {
-	Tenant     string `json:"tenant"`
-	Generation uint64 `json:"generation" minimum:"1"`
-}
