@@ -204,9 +204,6 @@ func (e *Edge) passTrials(ends bool) {
 		for _, u := range o.updates {
 			e.save.put(u)
 		}
-		for tenant := range o.taken {
-			t.course.Forgive(tenant)
-		}
 		e.noted(t.trial.Pass(o.taken))
 	}
 	t.queue = slices.Delete(t.queue, 0, n)

@@ -136,6 +136,28 @@ func TestRefusesAZoneOutOfAllProportion(t *testing.T) {
 	r.always("static.gtm.example.", "A", "", "NOERROR 192.0.2.80")
 }
 
+// TestARefusalLeavesTheSnapshotWhereItWas: the edge follows from what it serves, and knows the store that it is of.
+func TestARefusalLeavesTheSnapshotWhereItWas(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := start(t, dir, nil)
+	r.tell(everything(t, 1))
+	u := delta(t, 2, declared.Resources(t, emptied)...)
+	u.Epoch = 1000
+	r.tell(u)
+	r.refuses("shop", 2, 1, "")
+	r.stop()
+	again := start(t, dir, nil)
+	from := <-again.store.from
+	if from == nil || from.Cluster != 7 || from.Revision != 102 || from.Epoch != 1000 || from.Heads["shop"] != 1 {
+		t.Errorf("it follows from %+v", from)
+	}
+	again.ready()
+	again.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+	again.tell(u)
+	again.refuses("shop", 2, 1, "")
+}
+
 // copied gives a copy of an edge's folder as it is now: what a crash leaves.
 func copied(t *testing.T, dir string) string {
 	t.Helper()

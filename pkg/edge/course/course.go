@@ -361,9 +361,6 @@ func (c *Course) Refuse(why map[string]string) (back state.Update) {
 	return back
 }
 
-// Forgive forgets that a generation was poison: a newer one has been good.
-func (c *Course) Forgive(name string) { delete(c.poison, name) }
-
 // Held lists the tenants that are not served at their newest generation, by name.
 func (c *Course) Held() (list []Held) {
 	for name := range c.held {
