@@ -38,7 +38,9 @@ func rollsCmd(ts *testscript.TestScript, neg bool, args []string) {
 	for end := time.Now().Add(30 * time.Second); ; {
 		changed := s.mirror.Changed()
 		a, _ := state.Aims.Get(s.mirror, args[0])
-		if a.Rollout != nil && a.Rollout.State == args[1] && a.Rollout.To.Generation == state.Generation(to) {
+		r := a.Rollout
+		if r != nil && r.State == args[1] && r.To.Generation == state.Generation(to) &&
+			(r.State != state.RolloutSoaking || a.Groups[r.Stage].At == r.To) {
 			return
 		}
 		select {

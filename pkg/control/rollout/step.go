@@ -19,11 +19,10 @@ type sight struct {
 	failed, blind []string
 }
 
-// begin points the first group at a new generation. sees is what the group gave before.
+// begin has the first group be next. It is pointed at the generation when it is known what it gave before: see watch.
 func begin(a *state.Aim, to state.Mark, now time.Time) {
 	p := a.Rollout
 	*p = state.Progress{State: state.RolloutSoaking, From: a.Groups[len(a.Groups)-1].At, To: to, Since: now}
-	a.Groups[0].At = to
 }
 
 // reset points all groups at one generation.
@@ -82,6 +81,11 @@ func watch(a *state.Aim, r *spec.Rollout, s *sight, now time.Time) {
 	p := a.Rollout
 	group := groupOf(r, a.Groups[p.Stage].Name)
 	edges := edgesOf(a, s.edges, p.Stage)
+	if !a.Groups[p.Stage].At.Same(p.To) {
+		note(p, s, r.Gates.Shift != "")
+		a.Groups[p.Stage].At = p.To
+		return
+	}
 	if why := failure(a, r, edges, s); why != "" {
 		stop(a, why, "", now)
 		return
@@ -100,14 +104,13 @@ func watch(a *state.Aim, r *spec.Rollout, s *sight, now time.Time) {
 	}
 }
 
-// promote points the next group at the new generation, or ends the rollout.
+// promote has the next group be pointed at the new generation, or ends the rollout.
 func promote(a *state.Aim, by string, now time.Time) {
 	p := a.Rollout
 	p.Since, p.Soaks, p.By, p.Why, p.Waits = now, time.Time{}, by, "", nil
 	p.Base, p.Pools = nil, nil
 	if p.State = state.RolloutSoaking; p.Stage+1 < len(a.Groups) {
 		p.Stage++
-		a.Groups[p.Stage].At = p.To
 		return
 	}
 	p.State = state.RolloutDone

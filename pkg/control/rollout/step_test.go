@@ -46,6 +46,26 @@ func newPlay(t *testing.T) *play {
 
 func (p *play) head(g state.Generation) {
 	follow(&p.aim, declared, mark(g), func(state.Mark) bool { return false }, p.now)
+	p.look()
+}
+
+// look has the driver look once.
+func (p *play) look() {
+	p.s.edges = nil
+	for _, id := range []string{"canary-1", "fra-1", "syd-1"} {
+		p.s.edges = append(p.s.edges, *p.edges[id])
+	}
+	if p.aim.Rollout.State != state.RolloutSoaking {
+		return
+	}
+	s := p.s
+	s.counts = map[string]state.Counts{} // those of the group alone are asked
+	for id, c := range p.s.counts {
+		if p.aim.Group(id) == p.aim.Rollout.Stage {
+			s.counts[id] = c
+		}
+	}
+	watch(&p.aim, declared, &s, p.now)
 }
 
 // serve has all edges serve what they are pointed at.
@@ -62,13 +82,7 @@ func (p *play) serve() {
 func (p *play) after(d time.Duration) {
 	for end := p.now.Add(d); p.now.Before(end); {
 		p.now = p.now.Add(time.Second)
-		p.s.edges = nil
-		for _, id := range []string{"canary-1", "fra-1", "syd-1"} {
-			p.s.edges = append(p.s.edges, *p.edges[id])
-		}
-		if p.aim.Rollout.State == state.RolloutSoaking {
-			watch(&p.aim, declared, &p.s, p.now)
-		}
+		p.look()
 	}
 }
 
@@ -99,10 +113,10 @@ func TestGroupsGetAGenerationInOrder(t *testing.T) {
 	p.after(30 * time.Second)
 	p.head(3) // what comes meanwhile waits
 	p.expect(state.RolloutSoaking, 2, 1, 1)
-	p.after(32 * time.Second)
+	p.after(33 * time.Second)
 	p.expect(state.RolloutSoaking, 2, 2, 1)
 	p.serve()
-	p.after(2*time.Minute + 2*time.Second)
+	p.after(2*time.Minute + 3*time.Second)
 	p.expect(state.RolloutSoaking, 2, 2, 2)
 	p.serve()
 	p.after(time.Minute + 2*time.Second)
@@ -182,8 +196,21 @@ func TestWithinItsGatesARolloutGoesOn(t *testing.T) {
 		c.Answers, c.ServFail, c.NXDomain = c.Answers+add.Answers, c.ServFail+add.ServFail, c.NXDomain+add.NXDomain
 		c.Pools = map[string]uint64{"web/eu": 4000 + add.Pools["web/eu"], "web/us": 4000 + add.Pools["web/us"]}
 		p.s.counts["canary-1"] = c
-		p.after(62 * time.Second)
+		p.after(63 * time.Second)
 		p.expect(state.RolloutSoaking, 2, 2, 1)
+	}
+}
+
+// TestWhatAGroupGaveBeforeIsKnownBeforeItIsPointed: with much traffic, the first second of the new mix looked like the old one.
+func TestWhatAGroupGaveBeforeIsKnownBeforeItIsPointed(t *testing.T) {
+	p := newPlay(t)
+	p.serve()
+	follow(&p.aim, declared, mark(2), func(state.Mark) bool { return false }, p.now)
+	p.expect(state.RolloutSoaking, 1, 1, 1)
+	p.look()
+	p.expect(state.RolloutSoaking, 2, 1, 1)
+	if p.aim.Rollout.Base["canary-1"].Answers != 10_000 || p.aim.Rollout.Pools["web/eu"] != 4000 {
+		t.Errorf("%+v", p.aim.Rollout)
 	}
 }
 
@@ -193,7 +220,7 @@ func TestGroupsThatHaveItAreWatchedOn(t *testing.T) {
 	p.serve()
 	p.head(2)
 	p.serve()
-	p.after(62 * time.Second)
+	p.after(63 * time.Second)
 	p.expect(state.RolloutSoaking, 2, 2, 1)
 	p.edges["canary-1"].Status.Held = []api.HeldTenant{{Tenant: "other", Refused: 2}, {Tenant: "shop", Refused: 1}}
 	p.after(time.Second)
@@ -207,9 +234,9 @@ func TestGroupsThatHaveItAreWatchedOn(t *testing.T) {
 func TestAnEdgeThatFellSilentAtOnceFails(t *testing.T) {
 	p := newPlay(t)
 	p.serve()
-	p.head(2)
 	before, since := p.now.Add(-time.Hour), p.now.Add(time.Second)
 	delete(p.s.counts, "canary-1")
+	p.head(2)
 	e := p.edges["canary-1"]
 	e.Status, e.State, e.Since = nil, api.EdgeSilent, &before
 	p.after(time.Minute)
@@ -285,6 +312,7 @@ func TestByHand(t *testing.T) {
 	act("resume", true)
 	p.after(30 * time.Second)
 	act("promote", true)
+	p.look()
 	p.expect(state.RolloutSoaking, 2, 2, 1)
 	act("abort", true)
 	p.expect(state.RolloutStopped, 1, 1, 1)
@@ -293,9 +321,11 @@ func TestByHand(t *testing.T) {
 	}
 	act("promote", false)
 	act("resume", true)
+	p.look()
 	p.expect(state.RolloutSoaking, 2, 1, 1)
 	for range 3 {
 		act("promote", true)
+		p.look()
 	}
 	p.expect(state.RolloutDone, 2, 2, 2)
 	if err := Act(&state.Aim{Tenant: "other"}, "pause", "ann", "", p.now); err == nil {
