@@ -208,6 +208,9 @@ var least = map[string]string{
 	"whoami": "", "login": "",
 }
 
+// sharing are the operations that tell everybody of the platform what that shares.
+var sharing = []string{"list-resources", "get-resource", "describe-resource", "events", "event-stream", "signals"}
+
 // bodies are what operations are sent, so that they come as far as they can.
 var bodies = map[string]any{
 	"weights": api.WeightsRequest{Weights: map[string]int{"a": 2}, DryRun: true}, "drain": api.DrainRequest{Endpoint: "a", Reason: "r",
@@ -300,7 +303,8 @@ func TestEveryOperationSaysWhoMayDoIt(t *testing.T) {
 	}
 }
 
-// TestWhoMayDoWhat is the matrix: every role, every call, in one's own tenant, in another one's, in one that is not there.
+// TestWhoMayDoWhat is the matrix: every role, every call, in one's own tenant, in the platform, in another one's, and in one that is
+// not there.
 func TestWhoMayDoWhat(t *testing.T) {
 	w := newAccessWorld(t)
 	w.rivals(t)
@@ -340,6 +344,14 @@ func TestWhoMayDoWhat(t *testing.T) {
 				}
 				if !c.tenant || who == "platform admin" {
 					return
+				}
+				if of == "shop" {
+					path, body := c.in(spec.Platform)
+					rec, shares := w.as(t, token, c.method, path, body), slices.Contains(sharing, c.id)
+					if told := rec.Body.String(); (rec.Code == http.StatusForbidden) == shares || strings.Contains(told, "rival") ||
+						strings.Contains(told, `"Zone"`) || strings.Contains(told, "platform-person") {
+						t.Errorf("%s %s: %d, shares %v: %s", c.method, path, rec.Code, shares, told)
+					}
 				}
 				foreignPath, foreignBody := c.in("rival")
 				nothingPath, nothingBody := c.in("nobody")
