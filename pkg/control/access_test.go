@@ -345,6 +345,12 @@ func TestWhoMayDoWhat(t *testing.T) {
 				if !c.tenant || who == "platform admin" {
 					return
 				}
+				if all, _, filters := strings.Cut(c.path, "?tenant="); filters && of == "shop" {
+					if rec := w.as(t, token, c.method, all, nil); strings.Contains(rec.Body.String(), "rival") || rec.Code != 200 &&
+						!strings.Contains(rec.Body.String(), "takes no signals") {
+						t.Errorf("%s %s of all: %d %s", c.method, all, rec.Code, rec.Body)
+					}
+				}
 				if of == "shop" {
 					path, body := c.in(spec.Platform)
 					rec, shares := w.as(t, token, c.method, path, body), slices.Contains(sharing, c.id)
@@ -467,13 +473,15 @@ func TestNobodyGivesMoreThanHeHas(t *testing.T) {
 			t.Errorf("an editor %s: %d %s", c.what, rec.Code, rec.Body)
 		}
 	}
-	rec := w.as(t, editor, "POST", "/v1/rollback/shop", api.RollbackRequest{Generation: made})
-	if rec.Code != http.StatusOK {
-		t.Fatalf("an editor goes back: %d %s", rec.Code, rec.Body)
-	}
-	v, _ := w.store.Tenant("shop").Resources.Get(spec.Key{Tenant: "shop", Kind: spec.KindAccess, Name: "team"})
-	if a := v.Resource.Spec.(*spec.Access); a.Subjects[0] != "user:bob" {
-		t.Errorf("going back gave a role back to %v", a.Subjects)
+	for _, to := range []uint64{made, made - 1} { // when it was alice's, and when there was none
+		rec := w.as(t, editor, "POST", "/v1/rollback/shop", api.RollbackRequest{Generation: to})
+		if rec.Code != http.StatusOK {
+			t.Fatalf("an editor goes back: %d %s", rec.Code, rec.Body)
+		}
+		v, ok := w.store.Tenant("shop").Resources.Get(spec.Key{Tenant: "shop", Kind: spec.KindAccess, Name: "team"})
+		if !ok || v.Resource.Spec.(*spec.Access).Subjects[0] != "user:bob" {
+			t.Errorf("going back to %d: %v", to, v.Resource)
+		}
 	}
 	if rec := w.as(t, admin, "POST", "/v1/apply", api.ApplyRequest{Resources: []api.Resource{access("user:carol")}}); rec.Code != 200 {
 		t.Errorf("an admin: %d %s", rec.Code, rec.Body)
@@ -558,7 +566,8 @@ func TestServiceTokens(t *testing.T) {
 	}
 }
 
-// TestAStreamEndsWithItsToken: who is revoked hears nothing more, also on a stream that stands.
+// TestAStreamEndsWithItsToken: who is revoked hears nothing more, also on a stream that stands; and what an Access
+// gives comes and goes with that.
 func TestAStreamEndsWithItsToken(t *testing.T) {
 	w := newAccessWorld(t)
 	log := w.keepsEvents(t)
@@ -580,6 +589,25 @@ func TestAStreamEndsWithItsToken(t *testing.T) {
 	log.Add(1, 0, foreign, happens(1))
 	if text := <-sent; !strings.Contains(text, `"shop"`) || strings.Contains(text, "rival") {
 		t.Errorf("heard %s", text)
+	}
+	guest := func(role string) {
+		w.ask(t, "POST", "/v1/apply", api.ApplyRequest{Resources: []api.Resource{{Kind: spec.KindAccess, Tenant: "platform", Name: "guest",
+			Spec: json.RawMessage(`{"role":"viewer","subjects":["token:shop/` + role + `"]}`)}}}, &api.ApplyReply{})
+	}
+	of := func(id int, tenant string) api.Event {
+		e := happens(id)
+		e.Tenant = tenant
+		return e
+	}
+	guest("ci")
+	log.Add(1, 0, of(4, "platform"))
+	if text := <-sent; !strings.Contains(text, `"platform"`) {
+		t.Errorf("with an Access: %s", text)
+	}
+	guest("other")
+	log.Add(1, 0, of(5, "platform"), happens(6))
+	if text := <-sent; strings.Contains(text, `"platform"`) {
+		t.Errorf("without it: %s", text)
 	}
 	w.ask(t, "DELETE", "/v1/tokens/shop/ci", nil, &api.RevokedToken{})
 	log.Add(1, 0, happens(3))
