@@ -21,6 +21,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
+	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/control/identity"
@@ -157,7 +159,8 @@ func (w *world) rivals(t *testing.T) {
 	z.Grants = map[string][]string{"shop": {"example."}, "rival": {"rival.example.", "taken.example."}}
 	hold := &spec.Override{Service: "rival-web", Hold: map[string]spec.Scores{"rival-pool": {"a": 1}}, Reason: "rival"}
 	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{
-		{Tenant: "platform", Head: 4, Put: []state.Version{version("platform", spec.KindZone, "example.", &z),
+		{Tenant: "platform", Head: 7, Put: []state.Version{version("platform", spec.KindZone, "example.", &z),
+			version("platform", spec.KindSite, "fra", &spec.Site{Region: "EU-DE"}),
 			version("platform", spec.KindPolicy, "rival-policy", &spec.Policy{Grants: []string{"rival"}})}},
 		{Tenant: "rival", Head: 7, ID: "rival-id", Put: []state.Version{
 			version("rival", spec.KindMonitor, "rival-monitor", &spec.Monitor{Type: "http", Vantages: []string{"rival-vantage"}}),
@@ -186,7 +189,7 @@ func (w *world) rivals(t *testing.T) {
 	w.store.vantages = []store.Vantage{{ID: "fra", Alive: true, Pools: 7}}
 	w.store.records = []state.Record{{Tenant: "shop", Generation: 41, Put: []spec.Key{{Tenant: "shop", Kind: "Pool", Name: "eu"}}},
 		{Tenant: "rival", Generation: 7, Author: "rival", Put: []spec.Key{{Tenant: "rival", Kind: "Pool", Name: "rival-pool"}}},
-		{Tenant: "platform", Generation: 4, Author: "platform-person", Message: "for rival/rival-web"}}
+		{Tenant: "platform", Generation: 7, Author: "platform-person", Message: "for rival/rival-web"}}
 	w.store.states["shop@41"], w.store.states["shop@40"] = w.store.Tenant("shop"), w.store.Tenant("shop")
 }
 
@@ -392,6 +395,10 @@ func TestWhatIsShared(t *testing.T) {
 		if strings.Contains(list, foreign) {
 			t.Errorf("the list has %s: %s", foreign, list)
 		}
+	}
+	if rec := w.as(t, viewer, "GET", "/v1/vantages", nil); !strings.Contains(rec.Body.String(), `"fra"`) ||
+		strings.Contains(rec.Body.String(), `"pools":7`) {
+		t.Errorf("vantages, and how much all have: %s", rec.Body)
 	}
 	for path, code := range map[string]int{"Site/fra": 200, "Zone/example.": 404, "Policy/rival-policy": 404, "Tenant/platform": 404} {
 		for _, end := range []string{"", "/describe"} {
@@ -660,5 +667,21 @@ func TestExplanationsOfOthers(t *testing.T) {
 	var x api.Explanation
 	if w.ask(t, "GET", "/v1/explain?host=taken.example", nil, &x); x.Service != "rival/rival-web" {
 		t.Errorf("the platform's admin: %+v", x)
+	}
+}
+
+// TestWhatIsAsItIsIsNotSetBack: an editor's folder holds the Access of a moment ago; should an admin change that before the folder is
+// made, it stays changed.
+func TestWhatIsAsItIsIsNotSetBack(t *testing.T) {
+	editor := &caller{who: identity.Who{Name: "user:e"}, grants: map[string]access.Action{"shop": access.Edit}}
+	in := change.Input{Put: []*spec.Resource{
+		{Key: spec.Key{Tenant: "shop", Kind: spec.KindAccess, Name: "team"}, Spec: &spec.Access{}},
+		{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"}, Spec: &spec.Pool{}}}}
+	ctx := context.WithValue(t.Context(), callerKey{}, editor)
+	if whole := in.Put; !narrow(ctx, &in) || len(in.Put) != 1 || in.Put[0].Kind != spec.KindPool || whole[0].Kind != spec.KindAccess {
+		t.Errorf("left are %v of %v", in.Put, whole)
+	}
+	if narrow(ctx, &in) {
+		t.Error("nothing more was to be left out")
 	}
 }
