@@ -21,6 +21,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/gti/gtm/pkg/access"
+	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/control/identity"
@@ -157,7 +159,8 @@ func (w *world) rivals(t *testing.T) {
 	z.Grants = map[string][]string{"shop": {"example."}, "rival": {"rival.example.", "taken.example."}}
 	hold := &spec.Override{Service: "rival-web", Hold: map[string]spec.Scores{"rival-pool": {"a": 1}}, Reason: "rival"}
 	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{
-		{Tenant: "platform", Head: 4, Put: []state.Version{version("platform", spec.KindZone, "example.", &z),
+		{Tenant: "platform", Head: 7, Put: []state.Version{version("platform", spec.KindZone, "example.", &z),
+			version("platform", spec.KindSite, "fra", &spec.Site{Region: "EU-DE"}),
 			version("platform", spec.KindPolicy, "rival-policy", &spec.Policy{Grants: []string{"rival"}})}},
 		{Tenant: "rival", Head: 7, ID: "rival-id", Put: []state.Version{
 			version("rival", spec.KindMonitor, "rival-monitor", &spec.Monitor{Type: "http", Vantages: []string{"rival-vantage"}}),
@@ -186,7 +189,7 @@ func (w *world) rivals(t *testing.T) {
 	w.store.vantages = []store.Vantage{{ID: "fra", Alive: true, Pools: 7}}
 	w.store.records = []state.Record{{Tenant: "shop", Generation: 41, Put: []spec.Key{{Tenant: "shop", Kind: "Pool", Name: "eu"}}},
 		{Tenant: "rival", Generation: 7, Author: "rival", Put: []spec.Key{{Tenant: "rival", Kind: "Pool", Name: "rival-pool"}}},
-		{Tenant: "platform", Generation: 4, Author: "platform-person", Message: "for rival/rival-web"}}
+		{Tenant: "platform", Generation: 7, Author: "platform-person", Message: "for rival/rival-web"}}
 	w.store.states["shop@41"], w.store.states["shop@40"] = w.store.Tenant("shop"), w.store.Tenant("shop")
 }
 
@@ -207,6 +210,9 @@ var least = map[string]string{
 	"store-accept": "platform admin", "store-rebuild": "platform admin",
 	"whoami": "", "login": "",
 }
+
+// sharing are the operations that tell everybody of the platform what that shares.
+var sharing = []string{"list-resources", "get-resource", "describe-resource", "events", "event-stream", "signals"}
 
 // bodies are what operations are sent, so that they come as far as they can.
 var bodies = map[string]any{
@@ -301,7 +307,8 @@ func TestEveryOperationSaysWhoMayDoIt(t *testing.T) {
 	}
 }
 
-// TestWhoMayDoWhat is the matrix: every role, every call, in one's own tenant, in another one's, in one that is not there.
+// TestWhoMayDoWhat is the matrix: every role, every call, in one's own tenant, in the platform, in another one's, and in one that is
+// not there.
 func TestWhoMayDoWhat(t *testing.T) {
 	w := newAccessWorld(t)
 	w.rivals(t)
@@ -342,6 +349,20 @@ func TestWhoMayDoWhat(t *testing.T) {
 				if !c.tenant || who == "platform admin" {
 					return
 				}
+				if all, _, filters := strings.Cut(c.path, "?tenant="); filters && of == "shop" {
+					if rec := w.as(t, token, c.method, all, nil); strings.Contains(rec.Body.String(), "rival") || rec.Code != 200 &&
+						!strings.Contains(rec.Body.String(), "takes no signals") {
+						t.Errorf("%s %s of all: %d %s", c.method, all, rec.Code, rec.Body)
+					}
+				}
+				if of == "shop" {
+					path, body := c.in(spec.Platform)
+					rec, shares := w.as(t, token, c.method, path, body), slices.Contains(sharing, c.id)
+					if told := rec.Body.String(); (rec.Code == http.StatusForbidden) == shares || strings.Contains(told, "rival") ||
+						strings.Contains(told, `"Zone"`) || strings.Contains(told, "platform-person") {
+						t.Errorf("%s %s: %d, shares %v: %s", c.method, path, rec.Code, shares, told)
+					}
+				}
 				foreignPath, foreignBody := c.in("rival")
 				nothingPath, nothingBody := c.in("nobody")
 				foreign := w.as(t, token, c.method, foreignPath, foreignBody)
@@ -375,6 +396,10 @@ func TestWhatIsShared(t *testing.T) {
 		if strings.Contains(list, foreign) {
 			t.Errorf("the list has %s: %s", foreign, list)
 		}
+	}
+	if rec := w.as(t, viewer, "GET", "/v1/vantages", nil); !strings.Contains(rec.Body.String(), `"fra"`) ||
+		strings.Contains(rec.Body.String(), `"pools":7`) {
+		t.Errorf("vantages, and how much all have: %s", rec.Body)
 	}
 	for path, code := range map[string]int{"Site/fra": 200, "Zone/example.": 404, "Policy/rival-policy": 404, "Tenant/platform": 404} {
 		for _, end := range []string{"", "/describe"} {
@@ -456,13 +481,15 @@ func TestNobodyGivesMoreThanHeHas(t *testing.T) {
 			t.Errorf("an editor %s: %d %s", c.what, rec.Code, rec.Body)
 		}
 	}
-	rec := w.as(t, editor, "POST", "/v1/rollback/shop", api.RollbackRequest{Generation: made})
-	if rec.Code != http.StatusOK {
-		t.Fatalf("an editor goes back: %d %s", rec.Code, rec.Body)
-	}
-	v, _ := w.store.Tenant("shop").Resources.Get(spec.Key{Tenant: "shop", Kind: spec.KindAccess, Name: "team"})
-	if a := v.Resource.Spec.(*spec.Access); a.Subjects[0] != "user:bob" {
-		t.Errorf("going back gave a role back to %v", a.Subjects)
+	for _, to := range []uint64{made, made - 1} { // when it was alice's, and when there was none
+		rec := w.as(t, editor, "POST", "/v1/rollback/shop", api.RollbackRequest{Generation: to})
+		if rec.Code != http.StatusOK {
+			t.Fatalf("an editor goes back: %d %s", rec.Code, rec.Body)
+		}
+		v, ok := w.store.Tenant("shop").Resources.Get(spec.Key{Tenant: "shop", Kind: spec.KindAccess, Name: "team"})
+		if !ok || v.Resource.Spec.(*spec.Access).Subjects[0] != "user:bob" {
+			t.Errorf("going back to %d: %v", to, v.Resource)
+		}
 	}
 	if rec := w.as(t, admin, "POST", "/v1/apply", api.ApplyRequest{Resources: []api.Resource{access("user:carol")}}); rec.Code != 200 {
 		t.Errorf("an admin: %d %s", rec.Code, rec.Body)
@@ -547,7 +574,8 @@ func TestServiceTokens(t *testing.T) {
 	}
 }
 
-// TestAStreamEndsWithItsToken: who is revoked hears nothing more, also on a stream that stands.
+// TestAStreamEndsWithItsToken: who is revoked hears nothing more, also on a stream that stands; and what an Access
+// gives comes and goes with that.
 func TestAStreamEndsWithItsToken(t *testing.T) {
 	w := newAccessWorld(t)
 	log := w.keepsEvents(t)
@@ -569,6 +597,25 @@ func TestAStreamEndsWithItsToken(t *testing.T) {
 	log.Add(1, 0, foreign, happens(1))
 	if text := <-sent; !strings.Contains(text, `"shop"`) || strings.Contains(text, "rival") {
 		t.Errorf("heard %s", text)
+	}
+	guest := func(role string) {
+		w.ask(t, "POST", "/v1/apply", api.ApplyRequest{Resources: []api.Resource{{Kind: spec.KindAccess, Tenant: "platform", Name: "guest",
+			Spec: json.RawMessage(`{"role":"viewer","subjects":["token:shop/` + role + `"]}`)}}}, &api.ApplyReply{})
+	}
+	of := func(id int, tenant string) api.Event {
+		e := happens(id)
+		e.Tenant = tenant
+		return e
+	}
+	guest("ci")
+	log.Add(1, 0, of(4, "platform"))
+	if text := <-sent; !strings.Contains(text, `"platform"`) {
+		t.Errorf("with an Access: %s", text)
+	}
+	guest("other")
+	log.Add(1, 0, of(5, "platform"), happens(6))
+	if text := <-sent; strings.Contains(text, `"platform"`) {
+		t.Errorf("without it: %s", text)
 	}
 	w.ask(t, "DELETE", "/v1/tokens/shop/ci", nil, &api.RevokedToken{})
 	log.Add(1, 0, happens(3))
@@ -621,5 +668,21 @@ func TestExplanationsOfOthers(t *testing.T) {
 	var x api.Explanation
 	if w.ask(t, "GET", "/v1/explain?host=taken.example", nil, &x); x.Service != "rival/rival-web" {
 		t.Errorf("the platform's admin: %+v", x)
+	}
+}
+
+// TestWhatIsAsItIsIsNotSetBack: an editor's folder holds the Access of a moment ago; should an admin change that before the folder is
+// made, it stays changed.
+func TestWhatIsAsItIsIsNotSetBack(t *testing.T) {
+	editor := &caller{who: identity.Who{Name: "user:e"}, grants: map[string]access.Action{"shop": access.Edit}}
+	in := change.Input{Put: []*spec.Resource{
+		{Key: spec.Key{Tenant: "shop", Kind: spec.KindAccess, Name: "team"}, Spec: &spec.Access{}},
+		{Key: spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"}, Spec: &spec.Pool{}}}}
+	ctx := context.WithValue(t.Context(), callerKey{}, editor)
+	if whole := in.Put; !narrow(ctx, &in) || len(in.Put) != 1 || in.Put[0].Kind != spec.KindPool || whole[0].Kind != spec.KindAccess {
+		t.Errorf("left are %v of %v", in.Put, whole)
+	}
+	if narrow(ctx, &in) {
+		t.Error("nothing more was to be left out")
 	}
 }

@@ -154,15 +154,22 @@ func (t *Tokens) note(one tokens.Token, now time.Time) {
 
 // Create makes a token, and gives it with its secret: that is kept nowhere.
 func (t *Tokens) Create(ctx context.Context, one tokens.Token) (secret string, err error) {
-	one.ID = rand.Text()[:idLength]
-	secret = tokenPrefix + one.ID + "_" + rand.Text()
-	sum := sha256.Sum256([]byte(secret))
-	one.Hash, one.Created = sum[:], t.now().UTC().Truncate(time.Second)
+	one.Created = t.now().UTC().Truncate(time.Second)
+	secret, one = newToken(one)
 	if err := t.store.Create(ctx, one, MostTokens); err != nil {
 		return "", err
 	}
 	t.until(ctx, func() bool { return t.byKey[one.Key()].ID == one.ID })
 	return secret, nil
+}
+
+// newToken gives a token its ID and its secret.
+func newToken(one tokens.Token) (secret string, made tokens.Token) {
+	one.ID = rand.Text()[:idLength]
+	secret = tokenPrefix + one.ID + "_" + rand.Text()
+	sum := sha256.Sum256([]byte(secret))
+	one.Hash = sum[:]
+	return secret, one
 }
 
 // Revoke takes a token away.

@@ -140,3 +140,23 @@ func TestRevokedIsRevokedElsewhere(t *testing.T) {
 	}
 	comes(t, "it opens the other no more", func() bool { return !opens() })
 }
+
+// TestUseIsNotedOnce: however many requests come before it is written.
+func TestUseIsNotedOnce(t *testing.T) {
+	all := NewTokens(nil, slog.New(slog.DiscardHandler), time.Now)
+	secret, one := newToken(tokens.Token{Tenant: "shop", Name: "ci", Role: "viewer"})
+	all.take(tokens.Update{Full: true, Put: []tokens.Token{one}})
+	at := time.Now()
+	for _, later := range []time.Duration{0, time.Second, usedEvery - time.Second, usedEvery} {
+		if _, err := all.find(secret, at.Add(later)); err != nil {
+			t.Fatal(err)
+		}
+		want := 1
+		if later == usedEvery {
+			want = 2
+		}
+		if len(all.used) != want {
+			t.Errorf("after %s, %d wait to be written, want %d", later, len(all.used), want)
+		}
+	}
+}
