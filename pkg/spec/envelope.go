@@ -232,6 +232,8 @@ func newSpec(k Kind) Spec {
 		return &Tenant{}
 	case KindAccess:
 		return &Access{}
+	case KindGuard:
+		return &Guard{}
 	}
 	return nil
 }

@@ -25,10 +25,12 @@ const (
 	KindOverride Kind = "Override"
 	KindTenant   Kind = "Tenant"
 	KindAccess   Kind = "Access"
+	KindGuard    Kind = "Guard"
 )
 
 // Kinds lists every kind, dependencies first: a resource refers only to kinds that stand before its own.
-var Kinds = []Kind{KindZone, KindSite, KindMap, KindMonitor, KindPool, KindPolicy, KindService, KindOverride, KindTenant, KindAccess}
+var Kinds = []Kind{KindZone, KindSite, KindMap, KindMonitor, KindPool, KindPolicy, KindService, KindOverride, KindTenant, KindAccess,
+	KindGuard}
 
 // Platform is the tenant that owns zones, sites and maps.
 const Platform = "platform"
@@ -63,8 +65,8 @@ func (k Kind) rank() int {
 }
 
 // Resource is one declared resource. Spec is never nil and is the pointer type of its kind
-// (*Zone, *Site, *Map, *Monitor, *Pool, *Policy, *Service, *Override, *Tenant, *Access), or an *Opaque. A Resource is immutable once
-// shared.
+// (*Zone, *Site, *Map, *Monitor, *Pool, *Policy, *Service, *Override, *Tenant, *Access, *Guard), or an *Opaque. A Resource is immutable
+// once shared.
 type Resource struct {
 	Key
 	Spec Spec

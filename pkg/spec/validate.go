@@ -36,6 +36,8 @@ func Validate(r *Resource) error {
 		c.tenant(s)
 	case *Access:
 		c.access(s)
+	case *Guard:
+		c.guard(s)
 	}
 	return c.errs.orNil()
 }
