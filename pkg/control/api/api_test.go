@@ -88,6 +88,16 @@ kind: Tenant
 tenant: shop
 name: shop
 spec: {brake: {share: 60%, min: 3, window: 90s, mode: observe}}
+---
+kind: Access
+tenant: shop
+name: team
+spec: {role: editor, subjects: ["group:shop-team", "token:ci"]}
+---
+kind: Guard
+tenant: shop
+name: careful
+spec: {leastCapacity: 60%, largestShift: {change: 30%}, freeze: [{cron: 0 18 * * 5, zone: Europe/Berlin, for: 62h}], approval: {above: 10%}}
 `))
 	if err != nil {
 		t.Fatal(err)
