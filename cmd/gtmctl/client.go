@@ -33,6 +33,7 @@ type client struct {
 	base  *url.URL
 	token string
 	sent  string // where the token is from
+	glass string // of every change
 	http  *http.Client
 }
 
@@ -45,7 +46,7 @@ func (a *app) connect() (*client, error) {
 	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
 		return nil, fmt.Errorf("--server %s is not a URL as in http://127.0.0.1:8053", a.server)
 	}
-	client := &client{base: base, http: &http.Client{Timeout: a.timeout}}
+	client := &client{base: base, glass: strings.Join(strings.Fields(a.glass), " "), http: &http.Client{Timeout: a.timeout}}
 	if client.http.Transport, err = a.links.transport(a.pin()); err != nil {
 		return nil, err
 	}
@@ -122,6 +123,9 @@ func (c *client) ask(ctx context.Context, method string, u *url.URL, query url.V
 	c.authorize(request)
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "gtmctl/"+version)
+	if c.glass != "" {
+		request.Header.Set(api.BreakGlassHeader, c.glass)
+	}
 	if in != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
