@@ -73,30 +73,31 @@ var house = map[string]room{
 	"pkg/probe": {floor: 3, outside: []string{prometheus, unix, dnsLibrary, "github.com/prometheus-community/pro-bing",
 		"cel.dev/cel-go", "github.com/coder/websocket", "github.com/quic-go/quic-go", "google.golang.org/grpc"}},
 
-	"pkg/table":  {floor: 4, pure: true},
-	"pkg/change": {floor: 4, outside: []string{prometheus}},
+	"pkg/table": {floor: 4, pure: true},
+
+	"pkg/change": {floor: 5, outside: []string{prometheus}},
 
 	"pkg/answer":   {floor: 5, pure: true},
 	"pkg/alias":    {floor: 5, outside: []string{dnsLibrary, prometheus}},
-	"pkg/transfer": {floor: 5, outside: []string{dnsLibrary, prometheus}},
-	"pkg/control": {floor: 5, outside: []string{"github.com/danielgtaylor/huma/v2", "github.com/coreos/go-oidc", prometheus,
+	"pkg/transfer": {floor: 6, outside: []string{dnsLibrary, prometheus}},
+	"pkg/control": {floor: 6, outside: []string{"github.com/danielgtaylor/huma/v2", "github.com/coreos/go-oidc", prometheus,
 		"gopkg.in/yaml.v3", "filippo.io/age"}},
 
-	"pkg/client":  {floor: 6},
-	"pkg/console": {floor: 6},
-	"pkg/edge":    {floor: 6, outside: []string{prometheus, errgroup, "filippo.io/age"}},
-	"pkg/prober":  {floor: 6, outside: []string{prometheus, errgroup}},
+	"pkg/client":  {floor: 7},
+	"pkg/console": {floor: 7},
+	"pkg/edge":    {floor: 7, outside: []string{prometheus, errgroup, "filippo.io/age"}},
+	"pkg/prober":  {floor: 7, outside: []string{prometheus, errgroup}},
 
 	"cmd/gtmd/interop/process": {floor: -1, outside: []string{unix}},                                          // for tests and bench
-	"cmd/gtmd/interop/rig":     {floor: 6, tests: true, outside: []string{etcd, "go.uber.org/zap", errgroup}}, // processes and namespaces
+	"cmd/gtmd/interop/rig":     {floor: 7, tests: true, outside: []string{etcd, "go.uber.org/zap", errgroup}}, // processes and namespaces
 
-	"zones/examples": {floor: 6, tests: true}, // nothing but its test
+	"zones/examples": {floor: 7, tests: true}, // nothing but its test
 
-	"cmd/gtmd": {floor: 7, outside: []string{cobra, pflag, prometheus, errgroup, unix, age}},
-	"cmd/gtmctl": {floor: 7, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
+	"cmd/gtmd": {floor: 8, outside: []string{cobra, pflag, prometheus, errgroup, unix, age}},
+	"cmd/gtmctl": {floor: 8, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
 		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3", "github.com/coreos/go-oidc", "golang.org/x/oauth2"}},
 
-	"bench": {floor: 8, outside: []string{dnsLibrary, "gonum.org/v1/plot", unix, "github.com/quic-go/quic-go",
+	"bench": {floor: 9, outside: []string{dnsLibrary, "gonum.org/v1/plot", unix, "github.com/quic-go/quic-go",
 		"github.com/maxmind/mmdbwriter", "github.com/cilium/ebpf", "golang.org/x/net/http2", errgroup}},
 }
 

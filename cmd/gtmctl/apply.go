@@ -39,7 +39,15 @@ it since, nothing is applied, and you are told who. Without that line it replace
 				return err
 			}
 			request := api.ApplyRequest{DryRun: dryRun, DropUnknown: drop, Message: message, Expect: expect}
-			reply, resources, err := a.apply(c.Context(), paths, request)
+			resources, wire, err := a.load(paths)
+			if err != nil {
+				return err
+			}
+			request.Resources = wire
+			if err := a.foretellApply(c.Context(), request, resources); err != nil {
+				return err
+			}
+			reply, err := a.sendApply(c.Context(), request, resources)
 			if err != nil {
 				return err
 			}
@@ -66,38 +74,52 @@ it since, nothing is applied, and you are told who. Without that line it replace
 func (a *app) diffCmd() *cobra.Command {
 	var paths []string
 	c := &cobra.Command{
-		Use:   "diff -f FILE|DIR|-",
-		Short: "Show what apply would change (exit code 1 if anything)",
+		Use:   "diff -f FILE|DIR|- | diff TENANT@GENERATION TENANT@GENERATION",
+		Short: "Show what apply would change, or what differs between two generations (exit code 1 if anything)",
 		Example: `  gtmctl diff -f config/
-  gtmctl diff -f config/ && echo 'all as declared'`,
-		Args: needArgs(0, 0),
-		RunE: func(c *cobra.Command, _ []string) error {
+  gtmctl diff -f config/ && echo 'all as declared'
+  gtmctl diff shop@40 shop@41`,
+		Args: needArgs(0, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 2 && len(paths) == 0:
+				return a.diffStates(c.Context(), args[0], args[1])
+			case len(args) > 0 || len(paths) == 0:
+				return misusef("say which files with -f FILE, -f DIR or -f -, or two generations, as in gtmctl diff shop@40 shop@41")
+			}
 			reply, _, err := a.apply(c.Context(), paths, api.ApplyRequest{DryRun: true})
 			if err != nil {
 				return err
 			}
-			err = a.emit(reply, func() {
-				a.showPlan(reply)
-				if len(reply.Plan) == 0 {
-					fmt.Fprintln(a.err, "no differences")
-				}
-			})
-			if err != nil {
-				return err
-			}
-			if len(reply.Plan) > 0 {
-				return errSilent
-			}
-			return nil
+			return a.showDifferences(reply)
 		},
 	}
-	filesFlag(c, &paths)
+	filesVar(c, &paths)
 	return c
 }
 
+// showDifferences shows what differs, and fails if anything does.
+func (a *app) showDifferences(reply *api.ApplyReply) error {
+	err := a.emit(reply, func() {
+		a.showPlan(reply)
+		if len(reply.Plan) == 0 {
+			fmt.Fprintln(a.err, "no differences")
+		}
+	})
+	if err == nil && len(reply.Plan) > 0 {
+		return errSilent
+	}
+	return err
+}
+
 func filesFlag(c *cobra.Command, paths *[]string) {
-	c.Flags().StringArrayVarP(paths, "filename", "f", nil, "file or folder with YAML, or - for standard input (repeatable)")
+	filesVar(c, paths)
 	need(c, "filename", "say which files with -f FILE, -f DIR, or -f - for standard input")
+}
+
+// filesVar is filesFlag where there is another way.
+func filesVar(c *cobra.Command, paths *[]string) {
+	c.Flags().StringArrayVarP(paths, "filename", "f", nil, "file or folder with YAML, or - for standard input (repeatable)")
 	_ = c.MarkFlagFilename("filename", "yaml", "yml")
 }
 
@@ -108,12 +130,34 @@ func (a *app) apply(ctx context.Context, paths []string, request api.ApplyReques
 		return nil, nil, err
 	}
 	request.Resources = wire
+	reply, err := a.sendApply(ctx, request, resources)
+	return reply, resources, err
+}
+
+func (a *app) sendApply(ctx context.Context, request api.ApplyRequest, resources []*spec.Resource) (*api.ApplyReply, error) {
 	var reply api.ApplyReply
 	if err := a.send(ctx, "apply", request, resources, &reply); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	locateIssues(reply.Warnings, resources)
-	return &reply, resources, nil
+	return &reply, nil
+}
+
+// mostForetold is how many resources are sent twice, so that people see what they do to answers before it happens.
+const mostForetold = 1000
+
+// foretellApply shows what a change would do to answers. What is large is told behind it.
+func (a *app) foretellApply(ctx context.Context, request api.ApplyRequest, resources []*spec.Resource) error {
+	if request.DryRun || a.output != "table" || len(resources) > mostForetold {
+		return nil
+	}
+	request.DryRun = true
+	reply, err := a.sendApply(ctx, request, resources)
+	if err == nil {
+		a.showEffect(reply.Effect, false)
+		a.told = true
+	}
+	return err
 }
 
 // load reads resources, and gives them in the form of the wire, too.
@@ -171,10 +215,14 @@ func locateIssues(issues []api.Issue, resources []*spec.Resource) {
 
 func (a *app) showApplied(reply *api.ApplyReply, resources int, dryRun bool) {
 	a.showPlan(reply)
+	if !a.told {
+		a.showEffect(reply.Effect, false)
+	}
 	switch {
 	case len(reply.Plan) == 0:
 		a.printf("nothing to change: %s as declared\n", plural(resources, "resource"))
 	case dryRun:
+		a.showRefusals(reply.Refusals)
 		a.printf("dry run: nothing was changed\n")
 	}
 	a.showRecords(reply.Records)

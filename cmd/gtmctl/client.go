@@ -24,7 +24,8 @@ import (
 // client speaks to the API, and says what went wrong in words of this program.
 type client struct {
 	*apiclient.Client
-	sent string // where the token is from
+	sent  string // where the token is from
+	glass string // of every change
 }
 
 // connect reads the token and makes a client; it does not speak to the server yet.
@@ -52,7 +53,7 @@ func (a *app) client(token, sent string, by *http.Client) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--server %s is not a URL as in http://127.0.0.1:8053", a.server)
 	}
-	return &client{c, sent}, nil
+	return &client{c, sent, strings.Join(strings.Fields(a.glass), " ")}, nil
 }
 
 // token gives what tells the server who asks, and where it is from; empty: a client certificate does.
@@ -102,12 +103,16 @@ func (a *app) call(ctx context.Context, method, path string, query url.Values, i
 
 // do is Do of the client.
 func (c *client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
-	return c.told(ctx, c.Do(ctx, method, path, query, in, out))
+	return c.ask(ctx, method, c.Server().JoinPath(api.Version, path), query, in, out)
 }
 
 // ask is do of a whole URL.
 func (c *client) ask(ctx context.Context, method string, u *url.URL, query url.Values, in, out any) error {
-	return c.told(ctx, c.Ask(ctx, method, u, query, nil, in, out))
+	header := http.Header{}
+	if c.glass != "" {
+		header.Set(api.BreakGlassHeader, c.glass)
+	}
+	return c.told(ctx, c.Ask(ctx, method, u, query, header, in, out))
 }
 
 // told says what to do about an error, by flags.

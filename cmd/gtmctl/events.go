@@ -80,7 +80,7 @@ up for, as far as that control keeps it.`,
 	c.Flags().StringVar(&since, "since", "", "from when on, as in 12:03, 2026-05-04T12:03:00Z or -2h")
 	c.Flags().IntVar(&limit, "limit", 1000, "how many at most, the newest, up to 10000")
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on with what happens, until interrupted")
-	kinds := []string{api.EventEndpoint, api.EventPool, api.EventBrake, api.EventJudge}
+	kinds := []string{api.EventEndpoint, api.EventPool, api.EventBrake, api.EventJudge, api.EventChange}
 	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("pool", a.completePool)
 	_ = c.RegisterFlagCompletionFunc("tenant", a.completeTenant)

@@ -183,6 +183,8 @@ func summary(r api.Resource) string {
 		return brakeSummary(s)
 	case *spec.Access:
 		return clip(s.Role + " for " + strings.Join(s.Subjects, ", "))
+	case *spec.Guard:
+		return guardSummary(s)
 	case *spec.Override:
 		if s.Hold != nil {
 			return clip("hold service " + s.Service + untilText(s) + ": " + s.Reason)
@@ -215,6 +217,27 @@ func brakeSummary(t *spec.Tenant) string {
 		words = append(words, "(bounds for tenants)")
 	}
 	return strings.Join(words, " ")
+}
+
+// guardSummary says what a guard guards.
+func guardSummary(g *spec.Guard) string {
+	var words []string
+	add := func(is bool, word string) {
+		if is {
+			words = append(words, word)
+		}
+	}
+	add(!g.Enforces(), "observes:")
+	add(g.LeastCapacity != "", "capacity "+g.LeastCapacity)
+	add(g.LeastSites > 0, plural(g.LeastSites, "site"))
+	if s := g.LargestShift; s != nil {
+		add(s.Change != "", "shift "+s.Change)
+		add(s.Hour != "", "shift "+s.Hour+" an hour")
+	}
+	add(len(g.Freeze) > 0, plural(len(g.Freeze), "freeze"))
+	add(len(g.Protect) > 0, "protects "+strings.Join(g.Protect, " "))
+	add(g.Approval != nil, "approval")
+	return clip(strings.Join(words, " "))
 }
 
 // untilText tells when an override ends, or that it is over and waits for nothing but to be deleted.
@@ -295,7 +318,10 @@ func (a *app) deleteCmd() *cobra.Command {
 				}
 				request.Delete = append(request.Delete, key)
 			}
-			return a.change(c.Context(), "apply", request, dryRun, wait)
+			return a.byHand(c.Context(), "apply", func(dryRun bool) any {
+				request.DryRun = dryRun
+				return request
+			}, dryRun, wait, func(*api.ApplyReply) {})
 		},
 	}
 	changeFlags(c, &dryRun, &wait, &message)
@@ -326,10 +352,14 @@ func (a *app) changeThen(ctx context.Context, path string, request any, dryRun, 
 	}
 	err := a.emit(reply, func() {
 		a.showPlan(&reply)
+		if !a.told {
+			a.showEffect(reply.Effect, false)
+		}
 		switch {
 		case len(reply.Plan) == 0:
 			a.printf("nothing to change\n")
 		case dryRun:
+			a.showRefusals(reply.Refusals)
 			a.printf("dry run: nothing was changed\n")
 		}
 		a.showRecords(reply.Records)

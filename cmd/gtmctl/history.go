@@ -53,10 +53,22 @@ func (a *app) historyCmd() *cobra.Command {
 func (a *app) showHistory(records []api.Record) {
 	rows := make([][]string, 0, len(records))
 	for _, r := range records {
-		rows = append(rows, []string{r.State(), r.Time.Local().Format(time.DateTime), orDash(r.Author), orDash(clip(r.Message)),
+		rows = append(rows, []string{r.State(), r.Time.Local().Format(time.DateTime), orDash(r.Author), orDash(clip(a.why(&r))),
 			clip(strings.Join(append(marked("", r.Put), marked("-", r.Deleted)...), " "))})
 	}
 	a.table([]string{"state", "when", "who", "why", "what"}, rows)
+}
+
+// why tells why a change was made; where guards did not stop it, that first.
+func (a *app) why(r *api.Record) string {
+	text := r.Message
+	if r.Approved != "" {
+		text += " (approved by " + r.Approved + ")"
+	}
+	if r.BreakGlass != "" {
+		text = "BREAK-GLASS " + r.BreakGlass + ": " + text
+	}
+	return text
 }
 
 // oneChange shows what a generation changed.
@@ -68,8 +80,8 @@ func (a *app) oneChange(ctx context.Context, tenant string, generation uint64) e
 	}
 	return a.emit(change, func() {
 		a.printf("%s, %s, by %s", change.State(), change.Time.Local().Format(time.DateTime), orDash(change.Author))
-		if change.Message != "" {
-			a.printf(": %s", change.Message)
+		if why := a.why(&change.Record); why != "" {
+			a.printf(": %s", why)
 		}
 		a.printf("\n")
 		a.showPlan(&api.ApplyReply{Plan: change.Plan})
@@ -88,13 +100,15 @@ func marked(mark string, all []spec.Key) []string {
 }
 
 func (a *app) rollbackCmd() *cobra.Command {
-	var dryRun, wait bool
+	var dryRun, wait, overrides bool
 	var message string
 	c := &cobra.Command{
 		Use:   "rollback TENANT@GENERATION",
 		Short: "Make a new generation that says what an older one said",
 		Long: `Make a new generation that says what an older one said. Overrides (drains, weights set for a time) are of now and not of
-then: those that there are stay, but for those whose pool or endpoint goes, and none comes back.`,
+then: those that there are stay, but for those whose pool or endpoint goes, and none comes back, unless --overrides takes them back, too.
+
+Before that, it tells what it does to answers.`,
 		Example: `  gtmctl rollback shop@39 --dry-run
   gtmctl rollback shop@39 --message 'undo the new weights' --wait`,
 		Args:              needArgs(1, 1),
@@ -107,11 +121,13 @@ then: those that there are stay, but for those whose pool or endpoint goes, and 
 			if !ok {
 				return misusef("%s: say which generation, as in %s@39; gtmctl history %s lists them", tenant, tenant, tenant)
 			}
-			request := api.RollbackRequest{Generation: generation, DryRun: dryRun, Message: message}
-			return a.change(c.Context(), "rollback/"+url.PathEscape(tenant), request, dryRun, wait)
+			return a.byHand(c.Context(), "rollback/"+url.PathEscape(tenant), func(dryRun bool) any {
+				return api.RollbackRequest{Generation: generation, DryRun: dryRun, Message: message, Overrides: overrides}
+			}, dryRun, wait, func(*api.ApplyReply) {})
 		},
 	}
 	changeFlags(c, &dryRun, &wait, &message)
+	c.Flags().BoolVar(&overrides, "overrides", false, "take overrides back to what they were, too")
 	return c
 }
 

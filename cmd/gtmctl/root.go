@@ -37,6 +37,8 @@ type app struct {
 	links     links            // how the server is believed
 	session   *session.Session // of the server; nil: nobody has logged in there, and its pin is not known
 	output    string
+	glass     string // why guards are not to stop a change; empty: they do
+	told      bool   // the effect of the change was told already
 	timeout   time.Duration
 	patient   bool // the timeout was left as it is, and large changes may take longer
 	// started tells that the command line made sense, so that what fails from now on is no usage error.
@@ -151,8 +153,9 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 	}
 	group("change", a.applyCmd(), a.deleteCmd(), a.weightsCmd(), a.shiftCmd(), a.rampCmd(), a.drainCmd(), a.undrainCmd(), a.poolCmd(),
 		a.holdCmd(), a.healthCmd(), a.overrideCmd(), a.signalCmd(),
-		a.rollbackCmd(), a.rolloutCmd(), a.dnssecCmd(), a.storeCmd())
-	group("show", a.diffCmd(), a.getCmd(), a.describeCmd(), a.statusCmd(), a.explainCmd(), a.eventsCmd(),
+		a.rollbackCmd(), a.rolloutCmd(), a.editCmd(), a.approveCmd(), a.dnssecCmd(), a.storeCmd())
+	group("show", a.planCmd(), a.diffCmd(), a.pendingCmd(), a.showCmd(), a.blameCmd(), a.getCmd(),
+		a.describeCmd(), a.statusCmd(), a.explainCmd(), a.eventsCmd(),
 		a.historyCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
 	group("other", a.loginCmd(), a.logoutCmd(), a.whoamiCmd(), a.tokenCmd(), a.checkCmd(), a.mapCmd(), a.geoCmd(), a.latencyCmd(),
 		a.versionCmd())
@@ -168,6 +171,7 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.StringVar(&a.data, "data", a.getenv("GTM_DATA"),
 		"gtmd's data folder, where its address and its token are (or GTM_DATA; default ./"+defaultData+")")
 	a.links.register(f, a.getenv)
+	f.StringVar(&a.glass, "break-glass", "", "why guards are not to stop this change; history and webhooks tell it")
 	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
 	durationVar(f, &a.timeout, "timeout", "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), "+
 		"and for wait and apply --wait in all")

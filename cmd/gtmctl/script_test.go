@@ -53,7 +53,7 @@ func TestScripts(t *testing.T) {
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"edge": edgeCmd, "stop": stopCmd, "broken": brokenCmd, "verdict": verdictCmd, "evidence": evidenceCmd, "prober": proberCmd,
 				"stranger": strangerCmd, "exits": exitsCmd, "later": laterCmd, "judge": judgeCmd, "pulse": pulseCmd,
-				"room": roomCmd, "clock": clockCmd, "rolls": rollsCmd,
+				"room": roomCmd, "clock": clockCmd, "rolls": rollsCmd, "pendingid": pendingCmd,
 			},
 		})
 	})
@@ -326,6 +326,17 @@ func exitsCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || strconv.Itoa(code) != args[0] {
 		ts.Fatalf("%s ended with %d, want %s", strings.Join(args[1:], " "), code, args[0])
 	}
+}
+
+// pendingCmd puts the name of the one change of a tenant that waits into PENDING.
+func pendingCmd(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	list, err := s.store.Pendings(s.ctx, args[0])
+	ts.Check(err)
+	if len(list) != 1 {
+		ts.Fatalf("%d changes of %s wait", len(list), args[0])
+	}
+	ts.Setenv("PENDING", list[0].ID)
 }
 
 // verdictCmd: "verdict TENANT/POOL ENDPOINT=STATE... [out=enforced] [vantages=ams,fra]" lets the pool be judged so; held is what the brake

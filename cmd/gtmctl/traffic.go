@@ -152,12 +152,8 @@ Before that, it tells what it leaves of the rule, as drain does.`,
 
 // byHand shows what a request would leave, then does it; with wait, until the last client has let go of what is drained.
 func (a *app) byHand(ctx context.Context, path string, request func(dryRun bool) any, dryRun, wait bool, more func(*api.ApplyReply)) error {
-	var foreseen api.ApplyReply
-	if err := a.call(ctx, http.MethodPost, path, nil, request(true), &foreseen); err != nil {
+	if _, err := a.foretell(ctx, path, request(true)); err != nil {
 		return err
-	}
-	if a.output == "table" {
-		a.showOutlook(foreseen.Outlook)
 	}
 	reply, err := a.changeThen(ctx, path, request(dryRun), dryRun, wait, more)
 	if err != nil || !wait || dryRun || reply.Outlook == nil || reply.Outlook.Gone.IsZero() {

@@ -246,13 +246,13 @@ func (l *lockedEtcd) isRefused() {
 		"fra1": {"access/token/shop/ci", "config/epoch", "config/head/shop", "verdict/shop/eu", "verdict/pulse", "world/edge/fra2",
 			"world/known/fra2",
 			"world/edge/fra11", "world/judge/1", "world/obs/fra/shop/eu", "world/vantage/fra", "world/release/shop",
-			"world/signal/shop/eu/00"},
+			"world/signal/shop/eu/00", "world/approval/shop/a"},
 		"prober-fra": {"access/token/shop/ci", "config/epoch", "verdict/shop/eu", "verdict/pulse", "world/edge/fra1",
 			"world/obs/nyc/shop/eu", "world/vantage/nyc",
-			"world/judge/1", "world/release/shop", "world/signal/shop/eu/00"},
+			"world/judge/1", "world/release/shop", "world/signal/shop/eu/00", "world/approval/shop/a"},
 		"judge": {"access/token/shop/ci", "config/epoch", "world/edge/fra1", "world/known/fra1", "world/obs/fra/shop/eu",
 			"world/vantage/fra",
-			"world/signal/shop/eu/00"},
+			"world/signal/shop/eu/00", "world/approval/shop/a"},
 		"control": {"world/edge/fra1", "world/vantage/fra", "world/judge/1"},
 	} {
 		c := l.client(user)
@@ -299,6 +299,9 @@ func (l *lockedEtcd) seldom() {
 	check("accept", control.Accept(ctx, "token"))
 	check("make a token", control.Tokens().Create(ctx, tokens.Token{Tenant: "shop", Name: "ci", ID: "x"}, 1))
 	check("revoke it", control.Tokens().Delete(ctx, tokens.Key{Tenant: "shop", Name: "ci"}))
+	now := time.Now()
+	check("have a change wait", control.PutPending(ctx, store.Pending{Tenant: "shop", ID: "a", Time: now, Expires: now.Add(time.Hour)}))
+	check("end its wait", control.DropPending(ctx, "shop", "a"))
 	check("forget an edge", control.ForgetEdge(ctx, "fra1"))
 	check("put back edges", control.PutBackEdges(ctx, []store.Edge{{ID: "fra1"}}))
 	_, err := control.PutBack(ctx, nil, []health.Verdict{verdict})

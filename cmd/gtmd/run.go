@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gti/gtm/pkg/alias"
+	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/discover"
@@ -67,6 +68,7 @@ type server struct {
 	events   *events.Recorder // nil: none are kept
 	teller   *notify.Teller   // likewise
 	signals  *signals.Intake  // of control
+	world    func() (*effect.World, error)
 	finder   *discover.Finder // of control
 	rollouts *rollout.Driver  // of control
 	followed atomic.Pointer[state.FollowStatus]
@@ -81,7 +83,7 @@ type server struct {
 // serveRoles runs what cfg asks for until ctx ends.
 func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 	steady := hurry()
-	s := &server{cfg: cfg, registry: prometheus.NewRegistry(), mirror: state.NewMirror()}
+	s := &server{cfg: cfg, registry: prometheus.NewRegistry(), mirror: state.NewMirror(), world: effect.Opener(cfg.geo...)}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.followed.Store(&state.FollowStatus{State: state.Connecting, Since: time.Now()})
 	defer func() { err = errors.Join(err, s.close()) }()
@@ -301,7 +303,7 @@ func (s *server) openControl() error {
 	s.book = s.cfg.door.Book(s.token, s.mirror, s.tokens, s.cfg.logger)
 	s.control, err = control.New(control.Config{Identities: s.book,
 		Store: s.store, Mirror: s.mirror, Past: answers, Events: kept, Keys: s.keys,
-		Signals:      s.signals,
+		Signals: s.signals, World: s.world,
 		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
 		Evidence: &s.evidence, Space: s.store.Space, Logger: s.cfg.logger, Registerer: s.registry})
@@ -322,7 +324,7 @@ func (s *server) keepEvents() (kept control.Events, err error) {
 	log := events.Open(events.Config{Dir: filepath.Join(s.cfg.data, "events"), Keep: cfg.keep, Logger: s.cfg.logger})
 	health := func() state.Health { return s.evidence.Health(time.Now(), *s.followed.Load(), s.store.LastContact()) }
 	s.events, err = events.NewRecorder(events.RecorderConfig{Log: log, Mirror: s.mirror, Health: health, Sights: s.store.Sights,
-		Logger: s.cfg.logger, Registerer: s.registry})
+		History: s.store.History, Logger: s.cfg.logger, Registerer: s.registry})
 	if err != nil {
 		return control.Events{}, err
 	}

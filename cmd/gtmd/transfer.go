@@ -18,7 +18,8 @@ func (s *server) openTransfers() (err error) {
 			return fmt.Errorf("--tsig-keys: %w", err)
 		}
 	}
-	changer := change.New(change.Config{Store: s.store, State: change.FollowState(s.store, s.mirror)})
+	changer := change.New(change.Config{Store: s.store, State: change.FollowState(s.store, s.mirror),
+		Verdict: change.Known(s.mirror), World: s.world})
 	s.moves, err = transfer.NewControl(transfer.ControlConfig{Changer: changer, Changed: s.mirror.Changed, Keys: s.tsig,
 		Logger: s.cfg.logger, Registerer: s.registry})
 	return err

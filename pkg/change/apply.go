@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/gti/gtm/pkg/change/effect"
+	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
@@ -20,6 +23,10 @@ type Config struct {
 	State func(context.Context) (*State, error)
 	// Now gives the time of changes. Absent: time.Now.
 	Now func() time.Time
+	// Verdict gives what is known of a pool; absent: nothing is.
+	Verdict func(health.PoolID) *health.Verdict
+	// World gives the geography by which the effect of changes is told; absent: the built-in one.
+	World func() (*effect.World, error)
 }
 
 // Changer plans and applies changes. It is safe for concurrent use; its changes of one tenant are applied one after the
@@ -40,13 +47,16 @@ func New(cfg Config) *Changer {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.World == nil {
+		cfg.World = builtinWorld
+	}
 	return &Changer{cfg: cfg}
 }
 
 // State gives the present state.
 func (c *Changer) State(ctx context.Context) (*State, error) { return c.cfg.State(ctx) }
 
-// Plan works out a change on the present state; see Make for its errors.
+// Plan works out a change on the present state, with what it does to answers and what guards say to it; see Make for its errors.
 func (c *Changer) Plan(ctx context.Context, in Input) (*Plan, error) {
 	state, err := c.cfg.State(ctx)
 	if err != nil {
@@ -54,7 +64,10 @@ func (c *Changer) Plan(ctx context.Context, in Input) (*Plan, error) {
 	}
 	in.now = c.cfg.Now()
 	p, err := Make(state, in)
-	return p, c.explain(ctx, err)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	return p, c.judge(ctx, p)
 }
 
 // maxAttempts bounds how often a change is planned anew because others were faster, without having got on in between.
@@ -63,17 +76,20 @@ const maxAttempts = 20
 // Apply carries a plan out and gives the generations that it made, in their order: one for each part, or
 // more where a part is too large for one (dependencies first). Where the state has moved since the
 // plan was made, the change is planned anew and checked against what is there now; a pinned tenant that moved
-// is a *ConflictError. With an error, the records tell what was done before it.
+// is a *ConflictError; a change that guards refuse, a *RefusedError. With an error, the records tell what was done before it.
 func (c *Changer) Apply(ctx context.Context, p *Plan) ([]state.Record, error) {
 	if strings.TrimSpace(p.Author) == "" {
 		return nil, errors.New("a change needs an author: say who makes it")
+	}
+	if err := c.judged(ctx, p); err != nil {
+		return nil, err
 	}
 	end, err := c.queue.take(ctx, tenantsOf(p))
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	run := &run{c: c, message: p.in.Message, author: p.Author, at: c.cfg.Now()}
+	run := &run{c: c, message: p.in.Message, author: p.Author, at: c.cfg.Now(), breakGlass: p.in.BreakGlass, approved: p.in.Approved}
 	defer run.letOthers()
 	made, most := 0, 0 // generations; more of them than steps are made only where somebody undoes them
 	for _, part := range p.Parts {
@@ -100,6 +116,9 @@ func (c *Changer) Apply(ctx context.Context, p *Plan) ([]state.Record, error) {
 		if p, err = Make(state, in); err != nil {
 			return run.records, run.partly(c.explain(ctx, err))
 		}
+		if err := c.judged(ctx, p); err != nil {
+			return run.records, run.partly(err)
+		}
 	}
 	return run.records, run.partly(fmt.Errorf("others changed the same %d times while this was tried; try again later", maxAttempts))
 }
@@ -109,6 +128,8 @@ type run struct {
 	c               *Changer
 	author, message string // message is empty where each part tells its own
 	at              time.Time
+	breakGlass      string // as Input has it
+	approved        string // likewise
 	records         []state.Record
 	ids             map[string]string // of the heads that are compared, as far as they are known
 	before          bool              // it holds the gate, since it was overtaken
@@ -169,6 +190,7 @@ func (r *run) commit(ctx context.Context, part Part, heads map[string]state.Gene
 		return r.halves(ctx, part, heads, piece)
 	}
 	ch := store.Change{Tenant: part.Tenant, Base: heads[part.Tenant], Author: r.author, Message: r.message, Time: r.at,
+		BreakGlass: r.breakGlass, Approved: r.approved,
 		Reads: make(map[string]state.Generation, len(part.Reads)), IDs: map[string]string{part.Tenant: r.ids[part.Tenant]}}
 	if ch.Message == "" {
 		ch.Message = summary(part.Steps) // of this tenant alone: its history is no place for what others have
@@ -215,8 +237,21 @@ func (r *run) halves(ctx context.Context, part Part, heads map[string]state.Gene
 
 // again gives the input for another attempt: pins move on with what this run did itself.
 func (r *run) again(in Input) Input {
-	in.again = true
+	in.again, in.Foresee = true, false // what it does was told
 	in.Author, in.Message = r.author, r.message
+	in.Match = maps.Clone(in.Match)
+	for _, rec := range r.records {
+		for _, k := range rec.Put {
+			if _, matched := in.Match[k]; matched {
+				in.Match[k] = rec.Generation
+			}
+		}
+		for _, k := range rec.Deleted {
+			if _, matched := in.Match[k]; matched {
+				in.Match[k] = 0
+			}
+		}
+	}
 	if len(r.records) == 0 || len(in.Expect) == 0 {
 		return in
 	}
@@ -313,9 +348,9 @@ func (c *Changer) History(ctx context.Context, tenant string, limit int) ([]stat
 // Rollback gives the input that makes a tenant's resources what they were at a generation, as a new one.
 // store.ErrNotFound: there was no such generation.
 //
-// Overrides are of now, not of then: those that there are stay, but for those whose pool or endpoint goes, and none comes back. So is
-// Access: nobody gets back by a rollback what was taken from them.
-func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generation) (Input, error) {
+// Overrides are of now, not of then: those that there are stay, but for those whose pool or endpoint goes, and none comes back; unless
+// overrides is set, which takes them back, too. Access is of now in any case: nobody gets back by a rollback what was taken from them.
+func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generation, overrides bool) (Input, error) {
 	if to == 0 {
 		return Input{}, errors.New("say to which generation: they count from 1")
 	}
@@ -325,7 +360,7 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generati
 	}
 	edit := func(now *State) (put []*spec.Resource, deleted []spec.Key, err error) {
 		for _, v := range then.Resources.All() {
-			if v.Resource.Kind != spec.KindOverride && v.Resource.Kind != spec.KindAccess {
+			if (v.Resource.Kind != spec.KindOverride || overrides) && v.Resource.Kind != spec.KindAccess {
 				put = append(put, v.Resource)
 			}
 		}
@@ -334,7 +369,7 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generati
 				continue
 			}
 			_, was := then.Resources.Get(r.Key)
-			if r.Kind == spec.KindOverride {
+			if r.Kind == spec.KindOverride && !overrides {
 				was = hasTarget(func(k spec.Key) *spec.Resource {
 					v, _ := then.Resources.Get(k)
 					return v.Resource
@@ -345,7 +380,8 @@ func (c *Changer) Rollback(ctx context.Context, tenant string, to state.Generati
 			}
 		}
 		for k := range now.tenants[tenant].Broken {
-			if _, was := then.Resources.Get(k); !was && now.Get(k) == nil && k.Kind != spec.KindOverride && k.Kind != spec.KindAccess {
+			if _, was := then.Resources.Get(k); !was && now.Get(k) == nil && (k.Kind != spec.KindOverride || overrides) &&
+				k.Kind != spec.KindAccess {
 				deleted = append(deleted, k)
 			}
 		}

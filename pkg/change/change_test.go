@@ -480,7 +480,7 @@ func TestRollback(t *testing.T) {
 	mustApply(t, c, Input{Put: decode(t, join(poolOf("shop", "us", "198.51.100.9"),
 		serviceOf("shop", "api", "api.shop.gtm.example.", "us")))})
 	mustApply(t, c, Input{Edit: Weights("shop", "eu", map[string]int{"a": 9}), Delete: []spec.Key{key("shop/Service/web")}})
-	in, err := c.Rollback(context.Background(), "shop", 1)
+	in, err := c.Rollback(context.Background(), "shop", 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -500,10 +500,10 @@ func TestRollback(t *testing.T) {
 	if err != nil || len(history) != 2 || history[0].Generation != 4 {
 		t.Errorf("got %v %v", history, err)
 	}
-	if _, err := c.Rollback(context.Background(), "shop", 99); !errors.Is(err, store.ErrNotFound) {
+	if _, err := c.Rollback(context.Background(), "shop", 99, false); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.Rollback(context.Background(), "shop", 0); err == nil {
+	if _, err := c.Rollback(context.Background(), "shop", 0, false); err == nil {
 		t.Error("generation 0 was taken")
 	}
 }

@@ -107,7 +107,7 @@ func TestRollbackLeavesOverridesAlone(t *testing.T) {
 	drain("eu", "b")                                                             // shop@5
 	mustApply(t, c, Input{Put: decode(t, poolOf("shop", "us", "198.51.100.9"))}) // shop@6
 	drain("us", "a")                                                             // shop@7
-	in, err := c.Rollback(context.Background(), "shop", 2)
+	in, err := c.Rollback(context.Background(), "shop", 2, false)
 	if err != nil {
 		t.Fatal(err)
 	}

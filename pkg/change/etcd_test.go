@@ -72,7 +72,7 @@ func TestOnEtcd(t *testing.T) {
 	if !errors.As(err, &conflict) || len(conflict.Since) != 2 {
 		t.Errorf("got %v", err)
 	}
-	in, err := following.Rollback(ctx, "shop", 1)
+	in, err := following.Rollback(ctx, "shop", 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}

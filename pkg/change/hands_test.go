@@ -195,13 +195,42 @@ func TestRollbackTakesShiftsOfGoneRulesAway(t *testing.T) {
 	for _, service := range []string{"api", "new"} {
 		mustApply(t, h.c, Input{Edit: Shift("shop", service, "1", map[string]int{"us": 5}, Hand{Reason: "r"})})
 	}
-	in, err := h.c.Rollback(context.Background(), "shop", 1)
+	in, err := h.c.Rollback(context.Background(), "shop", 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustApply(t, h.c, in)
 	if got := fmt.Sprintf("%v %s", h.override("shift-api-1-us") != "none", h.override("shift-new-1-us")); got != "true none" {
 		t.Error(got)
+	}
+}
+
+// TestRollbackOfOverrides takes back those that came since, and brings back those of then, where it is told so.
+func TestRollbackOfOverrides(t *testing.T) {
+	h := newHands(t, "eu, us")
+	h.put("kind: Override\ntenant: shop\nname: then\nspec: {pool: eu, endpoint: a, state: drain, reason: r}\n") // shop@2
+	mustApply(t, h.c, Input{Edit: Undrain(Target{"shop", "eu", "a"})})
+	h.put("kind: Override\ntenant: shop\nname: now\nspec: {pool: us, state: drain, reason: r}\n")
+	for _, c := range []struct {
+		overrides bool
+		want      string
+	}{{false, "none true"}, {true, "true none"}} {
+		in, err := h.c.Rollback(context.Background(), "shop", 2, c.overrides)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustApply(t, h.c, in)
+		var got []string
+		for _, name := range []string{"then", "now"} {
+			word := "true"
+			if h.override(name) == "none" {
+				word = "none"
+			}
+			got = append(got, word)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("overrides %v: %v, want %s", c.overrides, got, c.want)
+		}
 	}
 }
 

@@ -40,7 +40,7 @@ func TestHold(t *testing.T) {
 	refused(Input{Put: decode(t, "kind: Override\ntenant: shop\nname: o\nspec: {service: web, hold: {eu: {}}, reason: x}\n")},
 		"service shop/web is already overridden by shop/Override/hold-web")
 	refused(Input{Delete: []spec.Key{web}}, "cannot be deleted: shop/Override/hold-web still refers to it")
-	back, err := ch.Rollback(context.Background(), "shop", 1)
+	back, err := ch.Rollback(context.Background(), "shop", 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gti/gtm/pkg/change/effect"
+	"github.com/gti/gtm/pkg/change/guards"
 	"github.com/gti/gtm/pkg/change/lawful"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
@@ -23,11 +25,22 @@ type Input struct {
 	// Expect pins tenants to the generation on which the change was prepared: if one has moved since, the
 	// change is refused with a *ConflictError. Tenants that are not pinned may move: then it is planned anew.
 	Expect map[string]state.Generation
+	// Match are the generations that must have written what is there of resources; 0: nothing is there. Where another did, the change is
+	// refused with a *ChangedError.
+	Match map[spec.Key]state.Generation
 	// DropUnknown lets Put replace resources that hold what this program does not understand, which is then lost.
 	DropUnknown bool
-	// Unbounded has no quota stop the change: it puts back what was there before.
+	// Unbounded has no quota and no guard stop the change: it puts back what was there before.
 	Unbounded bool
-	Author    string // who is asking; Apply requires it
+	// Copied says that the change brings here what others changed, at a zone's primary: see guards.Change.
+	Copied bool
+	// Foresee asks for the effect on answers, whether a guard needs it or not.
+	Foresee bool
+	// BreakGlass is why guards are not to stop the change, which history and webhooks tell; empty: they do.
+	BreakGlass string
+	// Approved is who lets pass what waits for a second person, another one than Author; empty: nobody did.
+	Approved string
+	Author   string // who is asking; Apply requires it
 	// Message says why. Absent: what the change does.
 	Message string
 
@@ -73,10 +86,29 @@ type Plan struct {
 	Warnings spec.Errors `json:"warnings,omitempty"`
 	Author   string      `json:"author,omitempty"`
 	Message  string      `json:"message,omitempty"`
+	// Effect is what it does to answers; nil: nobody asked.
+	Effect *effect.Effect `json:"-"`
+	// Refusals are what guards say to it.
+	Refusals []guards.Refusal `json:"-"`
 
-	in    Input
-	state *State
+	in     Input
+	state  *State
+	judged bool
 }
+
+// Base gives the generations that the plan was made on, of the tenants that it changes and that it relies on.
+func (p *Plan) Base() map[string]state.Generation {
+	base := map[string]state.Generation{}
+	for _, part := range p.Parts {
+		for _, t := range append(slices.Clip(part.Reads), part.Tenant) {
+			base[t] = p.state.Head(t)
+		}
+	}
+	return base
+}
+
+// Version gives the generation that wrote what the plan found of a resource; 0: nothing.
+func (p *Plan) Version(k spec.Key) state.Generation { return p.state.Version(k) }
 
 // Empty tells that everything is already as it is wanted.
 func (p *Plan) Empty() bool { return len(p.Parts) == 0 }
@@ -88,6 +120,9 @@ func Make(state *State, in Input) (*Plan, error) {
 		if want, have := in.Expect[tenant], state.Head(tenant); want != have {
 			return nil, &ConflictError{Tenant: tenant, Want: want, Have: have}
 		}
+	}
+	if changed := unmatched(state, in.Match); len(changed) > 0 {
+		return nil, &ChangedError{changed}
 	}
 	state = state.at(in.now)
 	var edited []*spec.Resource

@@ -127,8 +127,8 @@ func (s *State) Get(k spec.Key) *spec.Resource {
 	return v.Resource
 }
 
-// version gives the generation that wrote a resource; 0: it is not there.
-func (s *State) version(k spec.Key) state.Generation {
+// Version gives the generation that wrote a resource; 0: it is not there.
+func (s *State) Version(k spec.Key) state.Generation {
 	v, _ := s.tenants[k.Tenant].Resources.Get(k)
 	return v.Generation
 }

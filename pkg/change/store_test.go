@@ -63,7 +63,8 @@ func (m *memStore) Commit(ctx context.Context, c store.Change) (state.Record, er
 	if c.Base > 0 {
 		next.Resources = m.states[c.Tenant][c.Base-1].Resources
 	}
-	rec := state.Record{Tenant: c.Tenant, Generation: next.Head, Time: c.Time, Author: c.Author, Message: c.Message, Deleted: c.Delete}
+	rec := state.Record{Tenant: c.Tenant, Generation: next.Head, Time: c.Time, Author: c.Author, Message: c.Message, Deleted: c.Delete,
+		BreakGlass: c.BreakGlass, Approved: c.Approved}
 	for _, r := range c.Put {
 		if r.Tenant != c.Tenant {
 			return state.Record{}, fmt.Errorf("%s in a change of %s", r.Key, c.Tenant)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,16 +24,21 @@ type Changed struct {
 	// By is the change that made it so; zero: history does not tell.
 	By state.Record
 
-	file string
-	line int
+	file    string
+	line    int
+	matched bool // Input.Match asked for it, and no declaration
 }
 
 // Faults gives one fault for each, at the declaration's place.
 func (e *ChangedError) Faults() spec.Errors {
 	var faults spec.Errors
 	for _, c := range e.Resources {
-		faults.Add(&spec.Error{File: c.file, Line: c.line, Resource: c.Key.String(), Field: "generation", Msg: c.what(),
-			Hint: "get it again and change that, or remove the line generation: to overwrite"})
+		fault := &spec.Error{File: c.file, Line: c.line, Resource: c.Key.String(), Field: "generation", Msg: c.what(),
+			Hint: "get it again and change that, or remove the line generation: to overwrite"}
+		if c.matched {
+			fault.Field, fault.Hint = "", "look at what it is now, and ask for this anew"
+		}
+		faults.Add(fault)
 	}
 	return faults
 }
@@ -50,15 +56,28 @@ func (c *Changed) what() string {
 		return fmt.Sprintf("was deleted in %s@%d%s, since this was made from %s@%d", tenant, c.By.Generation, by, tenant, c.Want)
 	case c.Have == 0:
 		return fmt.Sprintf("is not there any more, though this was made from %s@%d", tenant, c.Want)
+	case c.Want == 0:
+		return fmt.Sprintf("was created in %s@%d%s, since this was made", tenant, c.Have, by)
 	case c.Have < c.Want:
 		return fmt.Sprintf("is that of %s@%d%s, older than the one that this was made from, %s@%d", tenant, c.Have, by, tenant, c.Want)
 	}
 	return fmt.Sprintf("was changed in %s@%d%s, since this was made from %s@%d", tenant, c.Have, by, tenant, c.Want)
 }
 
+// unmatched gives the resources that are not of the versions that a change asks for.
+func unmatched(s *State, want map[spec.Key]state.Generation) (changed []Changed) {
+	for k, g := range want {
+		if have := s.Version(k); have != g {
+			changed = append(changed, Changed{Key: k, Want: g, Have: have, matched: true})
+		}
+	}
+	slices.SortFunc(changed, func(a, b Changed) int { return a.Key.Compare(b.Key) })
+	return changed
+}
+
 // made reports whether a declaration that would change something was made from the version that is there, and notes it if not.
 func (m *maker) made(r *spec.Resource) bool {
-	have := m.state.version(r.Key)
+	have := m.state.Version(r.Key)
 	if r.Generation == 0 || state.Generation(r.Generation) == have {
 		return true
 	}

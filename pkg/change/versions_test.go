@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 // What was read, changed and applied undoes what others did meanwhile.
@@ -21,7 +23,7 @@ func TestADeclarationReplacesTheVersionThatItWasMadeFrom(t *testing.T) {
 	made := func(site string) Input {
 		p := *state.Get(key).Spec.(*spec.Pool)
 		p.MinHealthy = site
-		return Input{Put: []*spec.Resource{{Key: key, Spec: &p, Generation: uint64(state.version(key)),
+		return Input{Put: []*spec.Resource{{Key: key, Spec: &p, Generation: uint64(state.Version(key)),
 			Origin: spec.Origin{File: "eu.yaml", Line: 1, Fields: map[string]int{"generation": 4}}}}, Author: "alice"}
 	}
 	early, err := c.Plan(ctx, made("2"))
@@ -96,5 +98,46 @@ func TestADeclarationOfWhatIsGoneSaysWhoDeletedIt(t *testing.T) {
 		if _, err := c.Plan(context.Background(), in); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("made from %d: got %v, want %s", made, err, want)
 		}
+	}
+}
+
+// TestWhatAChangeMatchesMustStillBeThere, also where others are quicker between plan and commit; what the change has done itself is no
+// such thing.
+func TestWhatAChangeMatchesMustStillBeThere(t *testing.T) {
+	ctx := context.Background()
+	c, m := house(t)
+	eu, us := key("shop/Pool/eu"), key("shop/Pool/us")
+	in := func(match map[spec.Key]state.Generation) Input {
+		pools := join(poolOf("shop", "eu", "198.51.100.9"), poolOf("shop", "us", "198.51.100.8"))
+		return Input{Author: "ann", Match: match, Put: decode(t, pools)}
+	}
+	var changed *ChangedError
+	for want, match := range map[string]map[spec.Key]state.Generation{
+		"shop/Pool/eu: was created in shop@1": {eu: 0},
+		"older than the one":                  {eu: 7},
+		"shop/Pool/us: is not there any more": {us: 1, eu: 1},
+	} {
+		_, err := c.Plan(ctx, in(match))
+		if !errors.As(err, &changed) || len(changed.Resources) != 1 || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), "ask for this anew") {
+			t.Errorf("%v: got %v, want %s", match, err, want)
+		}
+	}
+	p := mustPlan(t, c, in(map[spec.Key]state.Generation{eu: 1, us: 0}))
+	mustApply(t, c, Input{Edit: Weights("shop", "eu", map[string]int{"a": 77}), Author: "bob"})
+	if records, err := c.Apply(ctx, p); !errors.As(err, &changed) || len(records) > 0 {
+		t.Errorf("bob was quicker: %v, %v", records, err)
+	}
+	p = mustPlan(t, c, in(map[spec.Key]state.Generation{eu: 2, us: 0}))
+	m.most = 1 // each resource is a generation of its own, and others come between
+	other, done := New(Config{Store: m}), false
+	m.before = func(ch store.Change) {
+		if !done && ch.Base == 3 {
+			done = true
+			mustApply(t, other, Input{Put: decode(t, poolOf("shop", "ap", "198.51.100.7")), Author: "bob"})
+		}
+	}
+	if records, err := c.Apply(ctx, p); err != nil || len(records) != 2 || !done {
+		t.Errorf("it went on with what is left: %v, %v (others came: %v)", records, err, done)
 	}
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -71,7 +72,7 @@ func (c *Client) Apply(ctx context.Context, in api.ApplyRequest, key string) (ou
 func (c *Client) Delete(ctx context.Context, key spec.Key, generation uint64, message string) (out api.ApplyReply, err error) {
 	header := http.Header{}
 	if generation != 0 {
-		header.Set("If-Match", strconv.Quote(strconv.FormatUint(generation, 10)))
+		header.Set("If-Match", fmt.Sprintf("\"%s@%d\"", key.Tenant, generation))
 	}
 	query := url.Values{}
 	if message != "" {

@@ -190,6 +190,11 @@ func (w *world) rivals(t *testing.T) {
 	w.store.records = []state.Record{{Tenant: "shop", Generation: 41, Put: []spec.Key{{Tenant: "shop", Kind: "Pool", Name: "eu"}}},
 		{Tenant: "rival", Generation: 7, Author: "rival", Put: []spec.Key{{Tenant: "rival", Kind: "Pool", Name: "rival-pool"}}},
 		{Tenant: "platform", Generation: 7, Author: "platform-person", Message: "for rival/rival-web"}}
+	for _, tenant := range []string{"shop", "rival"} {
+		w.store.waiting = append(w.store.waiting, store.Pending{Tenant: tenant, ID: "e1", Author: "token:" + tenant + "/ci",
+			Why:    []string{tenant + "/Service/web: moves (spec.approval of " + tenant + "/Guard/g)"},
+			Delete: []spec.Key{{Tenant: tenant, Kind: spec.KindPool, Name: tenant}}})
+	}
 	w.store.states["shop@41"], w.store.states["shop@40"] = w.store.Tenant("shop"), w.store.Tenant("shop")
 }
 
@@ -199,6 +204,7 @@ var least = map[string]string{
 	"list-resources": "viewer", "get-resource": "viewer", "describe-resource": "viewer", "service-weights": "viewer", "history": "viewer",
 	"get-change": "viewer", "status": "viewer", "explain": "viewer", "edges": "viewer", "events": "viewer", "event-stream": "viewer",
 	"signals": "viewer", "list-vantages": "viewer", "apply": "viewer",
+	"pending": "viewer", "get-state": "viewer", "get-diff": "viewer", "blame": "viewer", "approve": "operator",
 	"weights": "operator", "drain": "operator", "undrain": "operator", "ramp": "operator", "shift": "operator", "hold": "operator",
 	"health-release": "operator", "resume": "operator", "signal": "operator", "signal-pool": "operator", "signal-end": "operator",
 	"push": "operator", "push-all": "operator", "push-none": "operator", "delete-resource": "operator",
@@ -228,7 +234,7 @@ var bodies = map[string]any{
 		Source: "s"}}},
 	"create-token": api.TokenRequest{Name: "other", Role: "viewer"}, "roll-key": api.RollRequest{},
 	"apply":         api.ApplyRequest{DryRun: true, Delete: []spec.Key{{Tenant: "TENANT", Kind: spec.KindPool, Name: "eu"}}},
-	"store-rebuild": api.RebuildRequest{DryRun: true},
+	"store-rebuild": api.RebuildRequest{DryRun: true}, "approve": api.ApproveRequest{DryRun: true},
 }
 
 // call is one operation of the API, with the tenant in its path, its query or its body.
@@ -243,7 +249,7 @@ func calls(s *Server) (all []call) {
 		for _, op := range operationsOf(item) {
 			c := call{id: op.OperationID, method: op.Method, path: path}
 			for name, value := range map[string]string{"{pool}": "eu", "{service}": "web", "{endpoint}": "a", "{source}": "s",
-				"{kind}": "Pool", "{generation}": "41", "{zone}": "example.", "{id}": "e1",
+				"{kind}": "Pool", "{generation}": "41", "{to}": "40", "{zone}": "example.", "{id}": "e1",
 				"{action}": "pause"} {
 				c.path = strings.ReplaceAll(c.path, name, value)
 			}
@@ -254,7 +260,7 @@ func calls(s *Server) (all []call) {
 				c.path = strings.ReplaceAll(c.path, "{name}", "eu")
 			}
 			switch op.OperationID {
-			case "list-resources", "events", "event-stream", "signals", "list-tokens":
+			case "list-resources", "events", "event-stream", "signals", "list-tokens", "pending":
 				c.path += "?tenant={tenant}"
 			case "explain":
 				c.path += "?host=web.example"

@@ -70,7 +70,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*http.Request, f
 		refuse(w, busyf("%s; at most %d work at the same time", err, line.running.most))
 		return nil, nil
 	}
-	r = r.WithContext(context.WithValue(r.Context(), bodyKey{}, body))
+	r = r.WithContext(withGlass(context.WithValue(r.Context(), bodyKey{}, body), r.Header))
 	if !hasLargeBody(r.URL.Path) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}

@@ -27,7 +27,7 @@ type deleteInput struct {
 	Name    string    `path:"name" maxLength:"1024"`
 	DryRun  bool      `query:"dryRun"`
 	Message string    `query:"message" maxLength:"4096"`
-	IfMatch string    `header:"If-Match" doc:"the ETag of the resource that is meant: if it changed since, nothing is deleted (412)"`
+	Match   string    `header:"If-Match" doc:"the ETag that the resource must still have"`
 }
 
 type rollbackInput struct {
@@ -99,19 +99,16 @@ func (s *Server) remove(ctx context.Context, in *deleteInput) (*reply[api.ApplyR
 		return nil, err
 	}
 	key := spec.Key{Tenant: in.Tenant, Kind: kind, Name: in.Name}
-	del := change.Input{Author: authorOf(ctx), Message: in.Message, Delete: []spec.Key{key}}
-	if in.IfMatch != "" && in.IfMatch != "*" {
-		del.Expect = map[string]state.Generation{in.Tenant: s.cfg.Mirror.Tenant(in.Tenant).Head} // which is looked at first
-		v, err := s.find(ctx, &key)
-		if err != nil {
-			return nil, err
+	c := change.Input{Author: authorOf(ctx), Message: in.Message, Delete: []spec.Key{key}}
+	if in.Match != "" && in.Match != "*" { // which every resource that is there matches
+		var g state.Generation
+		if _, err := fmt.Sscanf(in.Match, `"`+in.Tenant+`@%d"`, &g); err != nil || in.Match != etagOf(in.Tenant, uint64(g)) {
+			return nil, problemf(http.StatusBadRequest, "If-Match: %s is no ETag of a resource of %s, as in %s", in.Match, in.Tenant,
+				etagOf(in.Tenant, 41))
 		}
-		if etag(v.Generation) != in.IfMatch {
-			return nil, problemf(http.StatusPreconditionFailed,
-				"%s is %s by now, and not %s; nothing was deleted: look at what is there", key, etag(v.Generation), in.IfMatch)
-		}
+		c.Match = map[spec.Key]state.Generation{key: g}
 	}
-	return s.carryOut(ctx, del, in.DryRun, in.Tenant)
+	return s.carryOut(ctx, c, in.DryRun, in.Tenant)
 }
 
 type holdInput struct {
@@ -155,7 +152,7 @@ func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*reply[api.Ap
 	if err := s.mayChange(ctx); err != nil {
 		return nil, err
 	}
-	c, err := s.changer.Rollback(ctx, in.Tenant, state.Generation(in.Body.Generation))
+	c, err := s.changer.Rollback(ctx, in.Tenant, state.Generation(in.Body.Generation), in.Body.Overrides)
 	if err != nil {
 		return nil, problemOf(err)
 	}

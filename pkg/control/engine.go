@@ -11,6 +11,7 @@ import (
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/plans"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -34,6 +35,8 @@ type Store interface {
 	PushFound(ctx context.Context, lists ...spec.Found) error
 	HasFound(ctx context.Context, lists ...spec.Found) (bool, error)
 	EditAim(ctx context.Context, tenant string, fenced bool, edit func(*state.Aim) error) (state.Aim, error)
+	plans.Waiting
+	Versions(ctx context.Context, key spec.Key, limit int) ([]state.Version, error)
 	PutBack(ctx context.Context, keysets []dnssec.Keyset, verdicts []health.Verdict) (zones []string, err error)
 }
 
@@ -47,6 +50,7 @@ func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, ten
 		return nil, err
 	}
 	v := s.viewOf(ctx)
+	in.Foresee, in.BreakGlass = true, glassOf(ctx)
 	plan, err := s.changer.Plan(ctx, in)
 	if err != nil {
 		return nil, v.refused(err)
@@ -61,11 +65,12 @@ func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, ten
 	}
 	warnings := append(slices.Clip(plan.Warnings), s.vantageWarnings(ctx, plan)...)
 	out := api.ApplyReply{Plan: itemsOf(plan), Warnings: api.Issues(v.faults(warnings)), Heads: map[string]uint64{}}
+	v.plan(&out, plan)
 	if !dryRun && !plan.Empty() {
 		records, err := s.changer.Apply(ctx, plan)
 		s.seen(ctx, records)
 		if err != nil {
-			return nil, v.refused(err)
+			return nil, s.failed(ctx, v, plan, err)
 		}
 		for _, r := range records {
 			out.Records = append(out.Records, wireRecord(r))
@@ -104,6 +109,10 @@ func (s *Server) seen(ctx context.Context, records []state.Record) {
 	for _, r := range records {
 		s.cfg.Logger.Info("configuration changed", "tenant", r.Tenant, "generation", r.Generation, "author", r.Author, "message", r.Message,
 			"written", len(r.Put), "deleted", len(r.Deleted))
+		if r.BreakGlass != "" {
+			s.cfg.Logger.Warn("guards were passed over", "tenant", r.Tenant, "generation", r.Generation, "author", r.Author,
+				"reason", r.BreakGlass)
+		}
 		if err := s.cfg.Mirror.WaitGeneration(ctx, r.Tenant, r.Generation); err != nil {
 			s.cfg.Logger.Warn("a change is in the store, but not seen here yet", "tenant", r.Tenant, "generation", r.Generation,
 				"error", err)
@@ -152,8 +161,10 @@ func changeProblem(err error) int {
 	var back *state.WentBackError
 	var large *store.TooLargeError
 	var ask *change.AskError
+	var full *store.PendingError
 	switch {
-	case errors.As(err, &pinned), errors.As(err, &moved), errors.As(err, &back), errors.As(err, &ask):
+	case errors.As(err, &full), errors.As(err, &pinned), errors.As(err, &moved),
+		errors.As(err, &back), errors.As(err, &ask):
 		return http.StatusConflict
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge

@@ -37,7 +37,7 @@ type Events struct {
 type eventsInput struct {
 	Tenant string    `query:"tenant" doc:"only of this tenant"`
 	Pool   string    `query:"pool" doc:"only of this pool, as in shop/eu"`
-	Kind   string    `query:"kind" enum:"endpoint,pool,brake,judge" doc:"only of this kind"`
+	Kind   string    `query:"kind" enum:"endpoint,pool,brake,judge,change" doc:"only of this kind"`
 	Since  time.Time `query:"since" doc:"only what was noted then or later"`
 	Limit  int       `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"how many at most: the newest"`
 }
@@ -45,7 +45,7 @@ type eventsInput struct {
 type streamInput struct {
 	Tenant string `query:"tenant" doc:"only of this tenant"`
 	Pool   string `query:"pool" doc:"only of this pool, as in shop/eu"`
-	Kind   string `query:"kind" enum:"endpoint,pool,brake,judge" doc:"only of this kind"`
+	Kind   string `query:"kind" enum:"endpoint,pool,brake,judge,change" doc:"only of this kind"`
 	Last   string `header:"Last-Event-ID" doc:"the event behind which to go on; absent, or not kept any more: what comes from now on"`
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -41,6 +42,7 @@ func problemOf(err error) error {
 	var faults spec.Errors
 	var unknown *store.UnknownError
 	var changed *change.ChangedError
+	var refused *change.RefusedError
 	switch {
 	case err == nil:
 		return nil
@@ -49,6 +51,10 @@ func problemOf(err error) error {
 	case errors.As(err, &changed):
 		p := problemf(http.StatusConflict, "%s changed meanwhile; %s", count(len(changed.Resources), "resource"), done(err))
 		p.Errors = api.Issues(changed.Faults())
+		return p
+	case errors.As(err, &refused):
+		p := problemf(http.StatusConflict, "%s; %s", refusedBy(refused), done(err))
+		p.Errors = api.Issues(refused.Faults())
 		return p
 	case errors.As(err, &faults):
 		p := problemf(http.StatusUnprocessableEntity, "%s; %s", countFaults(faults), done(err))
@@ -111,4 +117,18 @@ func ownProblems(_ huma.Context, _ string, body any) (any, error) {
 		p.Errors = append(p.Errors, api.Issue{Location: e.Field, Message: e.Msg})
 	}
 	return p, nil
+}
+
+// refusedBy tells which guards refuse a change.
+func refusedBy(e *change.RefusedError) string {
+	var names []string
+	for i := range e.Refusals {
+		if name := e.Refusals[i].Guard.String(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if e.Waits {
+		return strings.Join(names, ", ") + " wants a second person for this"
+	}
+	return strings.Join(names, ", ") + " refuses this"
 }

@@ -22,14 +22,16 @@ import (
 // reply is the form in which huma wants answers.
 type reply[T any] struct{ Body T }
 
-// versioned is a reply of one resource, with what If-Match wants (RFC 9110, section 8.8.3).
-type versioned[T any] struct {
+// resourceReply is that of one resource. Its version is an entity tag (RFC 9110, 8.8.3).
+type resourceReply struct {
 	ETag string `header:"ETag"`
-	Body T
+	Body api.Resource
 }
 
-// etag is the generation that wrote a resource.
-func etag(g state.Generation) string { return fmt.Sprintf("\"%d\"", g) }
+// etagOf is the entity tag of what a generation wrote.
+func etagOf(tenant string, g uint64) string {
+	return fmt.Sprintf("%q", fmt.Sprintf("%s@%d", tenant, g))
+}
 
 type listInput struct {
 	Kind   string `query:"kind" maxLength:"63" doc:"only of this kind: Zone, Site and so on, or another that stands in the store"`
@@ -309,18 +311,18 @@ func (s *Server) find(ctx context.Context, key *spec.Key) (state.Version, error)
 	return state.Version{}, problemf(http.StatusNotFound, "%s does not exist%s", *key, didYouMean(key.Name, names))
 }
 
-func (s *Server) get(ctx context.Context, in *keyInput) (*versioned[api.Resource], error) {
+func (s *Server) get(ctx context.Context, in *keyInput) (*resourceReply, error) {
 	key := in.key()
 	v, err := s.find(ctx, &key)
 	state := s.cfg.Mirror.Tenant(key.Tenant)
 	if b, broken := state.Broken[key]; err != nil && broken && grantsOf(ctx).Sees(key.Tenant) {
-		return &versioned[api.Resource]{etag(b.Generation), unreadOne(b)}, nil
+		return &resourceReply{etagOf(key.Tenant, uint64(b.Generation)), unreadOne(b)}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	r, err := wire(state, v)
-	return &versioned[api.Resource]{etag(v.Generation), r}, problemOf(err)
+	return &resourceReply{etagOf(key.Tenant, r.Generation), r}, problemOf(err)
 }
 
 func (s *Server) describe(ctx context.Context, in *keyInput) (*reply[api.Description], error) {
@@ -390,7 +392,7 @@ func (s *Server) records(ctx context.Context, tenant string, limit int) (records
 
 func wireRecord(r state.Record) api.Record {
 	return api.Record{Tenant: r.Tenant, Generation: uint64(r.Generation), Time: r.Time, Author: r.Author,
-		Message: r.Message, Put: r.Put, Deleted: r.Deleted}
+		Message: r.Message, Put: r.Put, Deleted: r.Deleted, BreakGlass: r.BreakGlass, Approved: r.Approved}
 }
 
 // refersTo names the resources that r refers to, each once: those that it names, in the order of its fields, and the zone in

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gti/gtm/pkg/change"
+	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/described"
 	"github.com/gti/gtm/pkg/control/identity"
@@ -81,6 +82,9 @@ type Config struct {
 	OwnEdge      store.Edge
 	// MaxBody is the most bytes that an apply may have; 0: 512 MiB.
 	MaxBody int64
+
+	// World gives the geography by which the effect of changes is told; nil: the built-in one.
+	World func() (*effect.World, error)
 
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
@@ -156,7 +160,8 @@ func New(cfg Config) (*Server, error) {
 		reach: reach{networks: cfg.EdgeNetworks, own: cfg.OwnEdge, local: net.InterfaceAddrs},
 		small: newAdmission(smallAtOne, mayWait, eachWaits), large: newAdmission(largeAtOne, mayWait, eachWaits)}
 	s.smallBodies.most, s.largeBodies.most = smallBodies, cfg.MaxBody+smallBodies
-	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now})
+	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now,
+		Verdict: change.Known(cfg.Mirror), World: cfg.World})
 	if err := s.routes(); err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
@@ -188,6 +193,7 @@ func (s *Server) routes() error {
 	s.routeRollouts(h)
 	s.routeEvents(h)
 	s.routeSignals(h)
+	s.routePlans(h)
 	return s.describeAll(h.OpenAPI())
 }
 

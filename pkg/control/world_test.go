@@ -34,6 +34,7 @@ var now = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 // memory is a store whose mirror is always up to date.
 type memory struct {
 	*state.Mirror
+	waiting  []store.Pending
 	edges    []store.Edge
 	contact  time.Time // when the store was last heard
 	vantages []store.Vantage
@@ -62,6 +63,22 @@ func (m *memory) EditAim(_ context.Context, tenant string, _ bool, edit func(*st
 	a.Tenant = tenant
 	return a, edit(&a)
 }
+
+func (m *memory) PutPending(_ context.Context, p store.Pending) error {
+	m.waiting = append(m.waiting, p)
+	return m.err
+}
+
+func (m *memory) Pendings(_ context.Context, tenant string) ([]store.Pending, error) {
+	return slices.DeleteFunc(slices.Clone(m.waiting), func(p store.Pending) bool { return tenant != "" && tenant != p.Tenant }), m.err
+}
+
+func (m *memory) DropPending(_ context.Context, tenant, id string) error {
+	m.waiting = slices.DeleteFunc(m.waiting, func(p store.Pending) bool { return p.Tenant == tenant && p.ID == id })
+	return m.err
+}
+
+func (m *memory) Versions(context.Context, spec.Key, int) ([]state.Version, error) { return nil, m.err }
 
 func (m *memory) LastContact() time.Time { return m.contact }
 
@@ -266,6 +283,17 @@ func testState(t testing.TB) state.Update {
 	}, Values: state.Verdicts.Put(health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Judge: "p1",
 		Endpoints: map[string]health.Finding{
 			"a": {State: health.Down, Since: now.Add(-time.Minute), Reason: "status 503"}, "b": {State: health.Up, Score: 1}}})}
+}
+
+// askWith asks without a body, and with a header.
+func (w *world) askWith(t testing.TB, method, path, header, value string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(method, path, nil)
+	r.Header.Set("Authorization", "Bearer "+testToken)
+	r.Header.Set(header, value)
+	rec := httptest.NewRecorder()
+	w.Handler().ServeHTTP(rec, r)
+	return rec
 }
 
 // ask sends a request with the token, and decodes a reply of 200 into out.

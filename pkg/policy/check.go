@@ -25,6 +25,7 @@ func (p *Policy) Check(s *spec.Service) []Fault {
 		c.path, c.fences = fmt.Sprintf("spec.rules[%d]", i), nil
 		c.fence(p.fence)
 		c.rule(r, "")
+		c.lastWithin(r)
 	}
 	if c.path, c.fences = "spec.lastResort", nil; len(p.last) > 0 {
 		c.fence(p.fence)
@@ -62,6 +63,17 @@ func (c *check) add(warning bool, hint, format string, args ...any) {
 	if key := f.Path + f.Text; !c.told[key] {
 		c.told[key] = true
 		c.faults = append(c.faults, f)
+	}
+}
+
+// lastWithin warns of a rule whose fence leaves nothing of lastResort, which then does not answer where its pools are down.
+func (c *check) lastWithin(r *rule) {
+	if r.fence == nil || len(c.policy.last) == 0 || len(c.pools(r.targets)) == 0 {
+		return
+	}
+	if c.fence(r.fence); len(c.pools(c.policy.last)) == 0 {
+		c.add(true, "name a pool inside in lastResort", "all of lastResort lies outside of the fence %s: where the rule's pools are down, "+
+			"they answer as if they were up", c.places())
 	}
 }
 

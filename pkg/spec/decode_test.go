@@ -32,7 +32,8 @@ func TestDecodeErrors(t *testing.T) {
 		{"unknown kind", "kind: Servise\ntenant: a\nname: b\nspec: {}\n",
 			`f.yaml:1: a/Servise/b: kind: unknown kind "Servise"; did you mean Service?`},
 		{"no kind", "tenant: a\nname: b\nspec: {}\n",
-			`f.yaml:1: kind: is missing; it can be Zone, Site, Map, Monitor, Pool, Policy, Service, Override, Tenant, Access, Rollout`},
+			`f.yaml:1: kind: is missing; it can be Zone, Site, Map, Monitor, Pool, Policy, Service, Override, Tenant, Access, ` +
+				`Rollout, Guard`},
 		{"no tenant", "kind: Pool\nname: b\nspec: {}\n",
 			`f.yaml:1: tenant: is missing; say whose it is; zones, sites and maps are the tenant platform's`},
 		{"no name", "kind: Pool\ntenant: b\nspec: {}\n", `f.yaml:1: name: is missing`},
@@ -233,6 +234,21 @@ name: shop
 spec:
   groups: [{name: canary, edges: [canary-*], soak: 5m}, {name: rest}]
   gates: {servfail: 1%, nxdomain: 5%, shift: 20%, healthy: 50%, probes: [web.shop.gtm.example.]}
+---
+kind: Guard
+tenant: platform
+name: careful
+spec:
+  tenants: [shop]
+  mode: observe
+  leastCapacity: 60%
+  leastSites: 2
+  largestShift: {change: 30%, hour: 50%}
+  freeze:
+    - {cron: 0 18 * * 5, zone: Europe/Berlin, for: 62h, reason: weekend}
+    - {from: 2030-12-20T18:00:00+01:00, until: 2031-01-02T06:00:00+01:00}
+  protect: [Zone, Service/web]
+  approval: {above: 10%, for: 4h}
 `
 
 var sameButOrigin = []cmp.Option{cmpopts.IgnoreFields(Resource{}, "Origin"), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})}

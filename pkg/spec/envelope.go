@@ -234,6 +234,8 @@ func newSpec(k Kind) Spec {
 		return &Access{}
 	case KindRollout:
 		return &Rollout{}
+	case KindGuard:
+		return &Guard{}
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ type EventTarget struct {
 	Headers map[string]Header `json:"headers,omitempty" yaml:"headers,omitempty"`
 	// Sign names the secret whose key signs the body, as Standard Webhooks say.
 	Sign string `json:"sign,omitempty" yaml:"sign,omitempty"`
-	// Kinds narrows what is told: endpoint, pool, brake, judge. Absent: all.
+	// Kinds narrows what is told: endpoint, pool, brake, judge, change. Absent: all.
 	Kinds []string `json:"kinds,omitempty" yaml:"kinds,omitempty"`
 	// Pools narrows it to some of the tenant's pools; of the platform's Tenant, as in shop/eu. Absent: all.
 	Pools []string `json:"pools,omitempty" yaml:"pools,omitempty"`
@@ -47,7 +47,7 @@ const (
 )
 
 // EventKinds are the kinds of events.
-var EventKinds = []string{"endpoint", "pool", "brake", "judge"}
+var EventKinds = []string{"endpoint", "pool", "brake", "judge", "change"}
 
 // FormatOr gives the format of a target.
 func (t *EventTarget) FormatOr() string {

@@ -26,11 +26,12 @@ const (
 	KindTenant   Kind = "Tenant"
 	KindAccess   Kind = "Access"
 	KindRollout  Kind = "Rollout"
+	KindGuard    Kind = "Guard"
 )
 
 // Kinds lists every kind, dependencies first: a resource refers only to kinds that stand before its own.
 var Kinds = []Kind{KindZone, KindSite, KindMap, KindMonitor, KindPool, KindPolicy, KindService, KindOverride, KindTenant, KindAccess,
-	KindRollout}
+	KindRollout, KindGuard}
 
 // Platform is the tenant that owns zones, sites and maps.
 const Platform = "platform"
@@ -65,7 +66,7 @@ func (k Kind) rank() int {
 }
 
 // Resource is one declared resource. Spec is never nil and is the pointer type of its kind
-// (*Zone, *Site, *Map, *Monitor, *Pool, *Policy, *Service, *Override, *Tenant, *Access, *Rollout), or an *Opaque. A Resource is
+// (*Zone, *Site, *Map, *Monitor, *Pool, *Policy, *Service, *Override, *Tenant, *Access, *Rollout, *Guard), or an *Opaque. A Resource is
 // immutable once shared.
 type Resource struct {
 	Key

@@ -38,6 +38,8 @@ func Validate(r *Resource) error {
 		c.access(s)
 	case *Rollout:
 		c.rollout(s)
+	case *Guard:
+		c.guard(s)
 	}
 	return c.errs.orNil()
 }

@@ -148,7 +148,8 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 	}
 	gen := ch.Base + 1
 	t := &draft{passed: map[string]int64{}}
-	t.record = state.Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message}
+	t.record = state.Record{Tenant: ch.Tenant, Generation: gen, Time: ch.Time.UTC(), Author: ch.Author, Message: ch.Message,
+		BreakGlass: ch.BreakGlass, Approved: ch.Approved}
 	t.expect(c.keys.Head(ch.Tenant), ch.Base)
 	for _, name := range readsOf(ch) {
 		t.expect(c.keys.Head(name), ch.Reads[name])
@@ -188,6 +189,9 @@ func (c *Client) draft(ch Change, base identity) (*draft, error) {
 	state.SortKeys(t.record.Put)
 	state.SortKeys(t.record.Deleted)
 	fmt.Fprintf(sum, "%q %q %s", t.record.Author, t.record.Message, t.record.Time.Format(time.RFC3339Nano))
+	if t.record.BreakGlass != "" || t.record.Approved != "" { // few have that, and what older programs wrote keeps its ID
+		fmt.Fprintf(sum, " %q %q", t.record.BreakGlass, t.record.Approved)
+	}
 	t.record.ID = hex.EncodeToString(sum.Sum(nil))
 	return t, c.seal(t)
 }
@@ -403,6 +407,8 @@ type Change struct {
 
 	Author, Message string
 	Time            time.Time
+	// BreakGlass and Approved are as in state.Record.
+	BreakGlass, Approved string
 }
 
 // ground looks at what a change stands on, and gives the generation that it follows. Where that, or what the change relies on, is

@@ -105,6 +105,36 @@ func (c *Client) History(ctx context.Context, tenant string, limit int) ([]state
 	return out, nil
 }
 
+// Versions gives the last versions of a resource, newest first; one without a resource is a deletion, or cannot be read.
+func (c *Client) Versions(ctx context.Context, key spec.Key, limit int) ([]state.Version, error) {
+	what := "reading the versions of " + key.String()
+	prefix := strings.TrimSuffix(c.keys.Version(key, 0), layout.GenText(0))
+	var resp *clientv3.GetResponse
+	err := c.link.Attempts(ctx, c.link.Wait.Call, c.link.Wait.Commit, func(ctx context.Context) (err error) {
+		resp, err = c.link.Etcd.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend),
+			clientv3.WithLimit(int64(limit)))
+		return err
+	})
+	if err != nil {
+		return nil, c.link.Explain(what, err)
+	}
+	r := c.reader(c.link.Etcd)
+	var out []state.Version
+	for _, kv := range resp.Kvs {
+		of, gen, ok := layout.ParseVersionKey(c.keys.Split(string(kv.Key)))
+		if !ok || of != key {
+			continue
+		}
+		resource, broken := r.decode(ctx, found{key: key, gen: gen, value: kv.Value, kv: kv})
+		var gone unreachable
+		if errors.As(broken, &gone) {
+			return nil, c.link.Explain(what, gone.error)
+		}
+		out = append(out, state.Version{Resource: resource, Generation: gen})
+	}
+	return out, nil
+}
+
 // reader reads the store at one revision, that of its first answer.
 type reader struct {
 	*link.Reader

@@ -3,14 +3,17 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -149,4 +152,87 @@ func parseRelease(parts []string) (r Release, ok bool) {
 	}
 	r.Resume = len(parts) == 5
 	return r, !r.Resume || r.Pool != "" && parts[4] == "resume"
+}
+
+// Pending is a change that waits for a second person, as it was asked for. It is gone when it expires.
+type Pending struct {
+	ID      string    `json:"id"`
+	Tenant  string    `json:"tenant"` // among whose changes it waits
+	Author  string    `json:"author"`
+	Message string    `json:"message,omitempty"`
+	Time    time.Time `json:"time"`
+	Expires time.Time `json:"expires"`
+	Why     []string  `json:"why,omitempty"`
+	// Put are resources as they were declared, in a form of who writes it.
+	Put    []json.RawMessage `json:"put,omitempty"`
+	Delete []spec.Key        `json:"delete,omitempty"`
+	// Versions are the generations that wrote what was there of each, by the key as text: where another did since, it is not made.
+	Versions map[string]state.Generation `json:"versions,omitempty"`
+}
+
+// Bounds of what waits.
+const (
+	MostPending = 50      // of one tenant
+	maxPending  = 1 << 20 // bytes of one change
+)
+
+// PendingError: a change cannot wait.
+type PendingError struct{ Why string }
+
+func (e *PendingError) Error() string { return e.Why }
+
+// PutPending has a change wait until it expires.
+func (c *Client) PutPending(ctx context.Context, p Pending) error {
+	const what = "keeping a change until it is approved"
+	value, err := state.MarshalPlain(p)
+	if err != nil {
+		return err
+	}
+	if len(value) > maxPending {
+		return &PendingError{fmt.Sprintf("the change has %d bytes, and only %d can wait for a second person: make it in smaller ones",
+			len(value), maxPending)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.link.Wait.Call)
+	defer cancel()
+	waiting, err := c.link.Etcd.Get(ctx, c.keys.Approvals(p.Tenant), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return c.link.Explain(what, err)
+	}
+	if waiting.Count >= MostPending {
+		return &PendingError{fmt.Sprintf("%d changes of %s wait for a second person already, which is as many as can: approve or reject "+
+			"some (gtmctl pending)", waiting.Count, p.Tenant)}
+	}
+	lease, err := c.link.Etcd.Grant(ctx, max(int64(p.Expires.Sub(p.Time)/time.Second), 2))
+	if err == nil {
+		_, err = c.link.Etcd.Put(ctx, c.keys.Approval(p.Tenant, p.ID), string(value), clientv3.WithLease(lease.ID))
+	}
+	return c.link.Explain(what, err)
+}
+
+// Pendings gives the changes that wait, of a tenant or (empty) of all, by tenant and ID. What cannot be read is left out, and logged.
+func (c *Client) Pendings(ctx context.Context, tenant string) (list []Pending, err error) {
+	prefix := c.keys.AllApprovals()
+	if tenant != "" {
+		prefix = c.keys.Approvals(tenant)
+	}
+	err = c.reader(c.link.Etcd).Each(ctx, prefix, func(kv *mvccpb.KeyValue) error {
+		var p Pending
+		parts := c.keys.Split(string(kv.Key))
+		if err := json.Unmarshal(kv.Value, &p); err != nil || len(parts) != 4 || parts[2] != p.Tenant || parts[3] != p.ID {
+			c.log.Error("a change that waits for approval is damaged in the store", "key", string(kv.Key), "error", err)
+			return nil
+		}
+		list = append(list, p)
+		return nil
+	})
+	return list, c.link.Explain("reading the changes that wait for approval", err)
+}
+
+// DropPending ends the wait of a change: it was made, or is not to be.
+func (c *Client) DropPending(ctx context.Context, tenant, id string) error {
+	err := c.link.Try(ctx, func(ctx context.Context) error {
+		_, err := c.link.Etcd.Delete(ctx, c.keys.Approval(tenant, id))
+		return err
+	})
+	return c.link.Explain("ending the wait of a change", err)
 }

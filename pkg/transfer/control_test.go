@@ -315,6 +315,24 @@ func TestUpdateRaisesOwnSerial(t *testing.T) {
 	}
 }
 
+// TestUpdateIsBoundByGuards: what only a second person is missing for does not wait, since nobody would know of it.
+func TestUpdateIsBoundByGuards(t *testing.T) {
+	for guard, want := range map[string]int{
+		"{approval: {}}": dns.RcodeRefused,
+		"{freeze: [{from: 2020-01-01T00:00:00Z, until: 2120-01-01T00:00:00Z}]}":                dns.RcodeRefused,
+		"{mode: observe, freeze: [{from: 2020-01-01T00:00:00Z, until: 2120-01-01T00:00:00Z}]}": dns.RcodeSuccess,
+		"{protect: [Zone]}": dns.RcodeSuccess,
+	} {
+		d := newDesk(t, updateZone+fmt.Sprintf(updateContent, 41)+"---\nkind: Guard\ntenant: platform\nname: g\nspec: "+guard+"\n")
+		m := new(dns.Msg).SetUpdate("gtm.example.")
+		m.Insert(rrs(t, "new.dyn 60 A 192.0.2.3"))
+		rcode := d.send(m, "one.", oneSecret)
+		if made := strings.Contains(d.m.zone("gtm.example.").Content, "192.0.2.3"); rcode != want || made != (want == dns.RcodeSuccess) {
+			t.Errorf("%s: rcode %d, made: %v", guard, rcode, made)
+		}
+	}
+}
+
 func TestDeclarationWithoutContentKeepsIt(t *testing.T) {
 	d := newDesk(t, updateZone+fmt.Sprintf(updateContent, 0))
 	before := d.m.zone("gtm.example.").Content
@@ -406,7 +424,9 @@ func TestCopyFollowsItsPrimary(t *testing.T) {
 			if sign {
 				w.sign("gtm.example.")
 			}
-			d := newDesk(t, primary(w, key))
+			frozen := "---\nkind: Guard\ntenant: platform\nname: g\nspec: {freeze: [{from: 2020-01-01T00:00:00Z, " +
+				"until: 2120-01-01T00:00:00Z}]}\n"
+			d := newDesk(t, primary(w, key)+frozen) // what others changed is copied all the same
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan struct{})
 			go func() { d.c.Run(ctx); close(done) }()

@@ -265,7 +265,7 @@ func (c *Control) edit(ctx context.Context, zone, message string, do func(*spec.
 }
 
 func (c *Control) change(ctx context.Context, message string, edit change.Edit) error {
-	in := change.Input{Author: "transfer", Message: message, Edit: edit}
+	in := change.Input{Author: "transfer", Message: message, Edit: edit, Copied: true}
 	plan, err := c.cfg.Changer.Plan(ctx, in)
 	if err != nil || plan.Empty() {
 		return err

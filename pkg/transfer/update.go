@@ -69,9 +69,13 @@ func (c *Control) applyUpdate(ctx context.Context, u *updater, key spec.Key, aut
 	}
 	var outcome rcodeError
 	var faults spec.Errors
+	var guarded *change.RefusedError
 	switch {
 	case err == nil:
 		return dnswire.RcodeSuccess
+	case errors.As(err, &guarded):
+		c.log.Warn("an update is refused by a guard", "zone", u.origin, "client", from, "author", author, "error", err)
+		return dnswire.RcodeRefused
 	case errors.As(err, &outcome):
 		return uint16(outcome)
 	case errors.As(err, &faults):

@@ -44,6 +44,9 @@ func TestPoliciesThatCanNeverAnswer(t *testing.T) {
 		{service("rules: [{fence: [AS], pools: [{nearest: [eu, us]}]}]"), "spec.rules[0]: rule 1 can never answer: no pool that " +
 			"it names lies inside of the fence AS", ""},
 		{service("fence: [EU], rules: [{pools: [eu]}], lastResort: [us]"), "spec.lastResort: lastResort can never answer", ""},
+		{service("rules: [{fence: [EU], pools: [eu]}], lastResort: [us]"), "",
+			"all of lastResort lies outside of the fence EU: where the rule's pools are down, they answer as if they were up"},
+		{service("rules: [{fence: [EU], pools: [eu]}], lastResort: [us, eu]"), "", ""},
 		{service("rules: [{fence: [EU], pools: [eu, us]}]"), "", "pool us never answers here: it lies outside of the fence EU"},
 		{service("fence: [EU], rules: [{fence: [NA], pools: [{nearest: [eu, us]}]}]"), "can never answer: no pool that it names " +
 			"lies inside of the fence EU + NA", ""},

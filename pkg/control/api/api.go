@@ -18,7 +18,7 @@ const Version = "/v1"
 
 // Resource is one declared resource.
 type Resource struct {
-	Kind   spec.Kind       `json:"kind" doc:"Zone, Site, Map, Monitor, Pool, Policy, Service, Override, Tenant or Access"`
+	Kind   spec.Kind       `json:"kind" doc:"Zone, Site, Map, Monitor, Pool, Policy, Service, Override, Tenant, Access or Guard"`
 	Tenant string          `json:"tenant" doc:"the tenant that owns it"`
 	Name   string          `json:"name"`
 	Spec   json.RawMessage `json:"spec" doc:"what it declares; the fields depend on kind"`
@@ -67,6 +67,12 @@ type ApplyReply struct {
 	Ends   time.Time `json:"ends,omitzero" doc:"of a drain, ramp or shift: when it ends by itself"`
 	// Outlook tells what a drain, a ramp, a shift or weights leave; absent after other changes.
 	Outlook *Outlook `json:"outlook,omitempty" doc:"what a drain, ramp, shift or weights leave"`
+	// Base are the generations that the plan was made on, of the tenants that it changes or relies on: see ApplyRequest.Expect.
+	Base map[string]uint64 `json:"base,omitempty" doc:"the heads that the plan was made on"`
+	// Effect is what it does to answers; absent: it concerns none.
+	Effect *Effect `json:"effect,omitempty" doc:"what it does to answers"`
+	// Refusals are what guards say to it. After a dry run the change would be refused, or wait, unless they only observe.
+	Refusals []Refusal `json:"refusals,omitempty" doc:"what guards say"`
 }
 
 // Outlook is what a change leaves of the rules that it concerns.
@@ -134,6 +140,9 @@ type Record struct {
 	Message    string     `json:"message,omitempty"`
 	Put        []spec.Key `json:"put,omitempty"`
 	Deleted    []spec.Key `json:"deleted,omitempty"`
+	// BreakGlass is why guards did not stop it; absent: they had their say.
+	BreakGlass string `json:"breakGlass,omitempty" doc:"why guards did not stop it"`
+	Approved   string `json:"approved,omitempty" doc:"the second person, who let it pass"`
 }
 
 // State gives the name of the state that the record made, as in shop@41.
@@ -266,6 +275,8 @@ type RollbackRequest struct {
 	DryRun     bool              `json:"dryRun,omitempty"`
 	Message    string            `json:"message,omitempty" maxLength:"4096"`
 	Expect     map[string]uint64 `json:"expect,omitempty"`
+	// Overrides are taken back, too; absent: those of now stay.
+	Overrides bool `json:"overrides,omitempty" doc:"take overrides back, too"`
 }
 
 // History is a tenant's generations, newest first.

@@ -98,6 +98,11 @@ kind: Rollout
 tenant: shop
 name: shop
 spec: {groups: [{name: canary, edges: [c-*], soak: 90s}, {name: rest}], gates: {servfail: 2%, probes: [web.shop.gtm.example.]}}
+---
+kind: Guard
+tenant: shop
+name: careful
+spec: {leastCapacity: 60%, largestShift: {change: 30%}, freeze: [{cron: 0 18 * * 5, zone: Europe/Berlin, for: 62h}], approval: {above: 10%}}
 `))
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ type Event struct {
 	Time time.Time `json:"time"`
 	// Noted is when this control heard of it.
 	Noted time.Time `json:"noted"`
-	Kind  string    `json:"kind" enum:"endpoint,pool,brake,judge"`
+	Kind  string    `json:"kind" enum:"endpoint,pool,brake,judge,change"`
 	// Tenant is platform for what concerns all.
 	Tenant   string `json:"tenant"`
 	Pool     string `json:"pool,omitempty"`
@@ -32,6 +32,7 @@ const (
 	EventPool     = "pool"     // up or down, by whatever makes it so
 	EventBrake    = "brake"    // free or holds
 	EventJudge    = "judge"    // the vantage that judges, or none
+	EventChange   = "change"   // from guarded to breakGlass: guards did not stop it
 )
 
 // States that events tell of beside those of endpoints.
@@ -39,12 +40,18 @@ const (
 	BrakeFree  = "free"
 	BrakeHolds = "holds"
 	NoJudge    = "none"
+
+	Guarded     = "guarded"
+	BrokenGlass = "breakGlass"
 )
 
 // Of names what an event is of, as in shop/eu/a, or in shop/eu/a for AS.
 func (e *Event) Of() string {
 	if e.Kind == EventJudge {
 		return "the judge"
+	}
+	if e.Kind == EventChange {
+		return "a change of " + e.Tenant
 	}
 	of := e.Tenant + "/" + e.Pool
 	if e.Kind == EventEndpoint {

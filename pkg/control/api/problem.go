@@ -13,6 +13,8 @@ type Problem struct {
 	Detail string `json:"detail,omitempty"`
 	// Errors are all faults that were found, each with its place.
 	Errors []Issue `json:"errors,omitempty"`
+	// Pending is the change, which waits for a second person now.
+	Pending *Pending `json:"pending,omitempty"`
 }
 
 // Issue is one fault (or one warning): where, what, and what to do.

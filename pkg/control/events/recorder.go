@@ -35,6 +35,8 @@ const (
 type RecorderConfig struct {
 	Log    *Log
 	Mirror *state.Mirror
+	// History gives a tenant's last changes, newest first; nil: events of changes that guards did not stop are left out.
+	History func(ctx context.Context, tenant string, limit int) ([]state.Record, error)
 	// Health tells how old is what is known of health; nil: events of a judge's silence are left out.
 	Health func() state.Health
 	// Sights asks what the living vantages see of a pool; nil: they are not asked.
@@ -94,6 +96,7 @@ func (r *Recorder) Heard(n past.News) {
 		second := &r.pending[1] // what was declared must be looked at all the same
 		second.Anew = second.Anew || first.Anew
 		second.Declared = append(second.Declared, first.Declared...)
+		second.Moved = append(first.Moved, second.Moved...)
 		r.pending = r.pending[1:]
 	}
 	r.rouse()
@@ -143,7 +146,7 @@ func (r *Recorder) Work(ctx context.Context) {
 	now := r.cfg.Now()
 	for i := range news {
 		r.cursor = news[i].Cursor
-		r.note(ctx, r.of(&news[i], now))
+		r.note(ctx, append(r.of(&news[i], now), r.brokenGlass(ctx, news[i].Moved)...))
 	}
 	var list []api.Event
 	for tenant, names := range r.pools.ripe(now) {

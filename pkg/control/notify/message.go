@@ -63,7 +63,7 @@ func slackText(list []api.Event, lost uint64) string {
 		}
 		e := &list[i]
 		sign := ":white_check_mark:"
-		if e.Bad() {
+		if e.Bad() || e.Kind == api.EventChange {
 			sign = ":red_circle:"
 		}
 		line := fmt.Sprintf("%s %s *%s*: %s → %s", sign, e.Kind, slackEscape(e.Of()), slackEscape(e.From), slackEscape(e.To))

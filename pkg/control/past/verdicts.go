@@ -27,6 +27,14 @@ type News struct {
 	Changes []Change
 	// Declared are the tenants of which a pool, a service, an override or what a source found changed, sorted.
 	Declared []string
+	// Moved are the tenants that have another head, but of another store.
+	Moved []Moved
+}
+
+// Moved is one tenant's way to a newer generation.
+type Moved struct {
+	Tenant  string
+	Was, Is state.Generation
 }
 
 // Change is what one pool's verdict was and is. nil: there was none, or there is none any more.
@@ -42,8 +50,12 @@ func (p *Past) Apply(u state.Update) {
 	now := p.cfg.Now()
 	news := News{At: now, Cursor: state.Cursor{Cluster: u.Cluster, Revision: u.Cursor, Epoch: u.Epoch}}
 	for i := range u.Tenants {
-		if t := &u.Tenants[i]; steers(t) {
+		t := &u.Tenants[i]
+		if steers(t) {
 			news.Declared = append(news.Declared, t.Tenant)
+		}
+		if was := p.cfg.Mirror.Tenant(t.Tenant).Head; t.Head > was {
+			news.Moved = append(news.Moved, Moved{t.Tenant, was, t.Head})
 		}
 	}
 	news.Declared = append(news.Declared, p.cfg.Mirror.Rejoined(&u)...) // what was found takes pools up and down as what is declared does
@@ -53,7 +65,7 @@ func (p *Past) Apply(u state.Update) {
 	case p.since.IsZero() || u.Full && (u.Epoch != p.epoch || u.Cluster != p.cluster): // of another store no state leads here
 		p.cfg.Mirror.Apply(u)
 		p.changes, p.bytes, p.since, p.epoch, p.cluster = nil, 0, now, u.Epoch, u.Cluster
-		news.Anew = true
+		news.Anew, news.Moved = true, nil
 	case u.Full:
 		news.Changes = p.applyFull(u)
 	default:

@@ -17,6 +17,7 @@
 //	verdict/<tenant>/<pool>                   health.Verdict (JSON), written by the elected judge only
 //	verdict/<tenant>/<pool>/<piece>           a piece of it (00 to 63) that is newer, of more than 64 endpoints: see package pieces
 //	verdict/pulse                             Pulse (JSON), written by the elected judge every few seconds
+//	world/approval/<tenant>/<id>              Pending (JSON), leased: a change that waits for a second person
 //	world/discover/finder/<lease>             candidates of the election of who looks for endpoints; the oldest one does
 //	world/edge/<id>                           Edge (JSON), leased
 //	world/known/<id>                          Edge (JSON) and when it was written, without a lease: see store.Client.ForgetEdge
@@ -77,7 +78,8 @@ func (k Keys) Join(parts ...string) string {
 // escape keeps a slash in a name from making another component. Names seldom need it.
 func escape(s string) string { return url.PathEscape(s) }
 
-func genText(g state.Generation) string { return fmt.Sprintf("%016x", uint64(g)) }
+// GenText is a generation as it stands in a key.
+func GenText(g state.Generation) string { return fmt.Sprintf("%016x", uint64(g)) }
 
 // The keys of single values, and what the keys of several begin with, in the order of the package comment.
 
@@ -87,34 +89,37 @@ func (k Keys) Token(tenant, name string) string { return k.Join("access", "token
 func (k Keys) Found(id state.SourceID) string {
 	return k.Join("config", "discovered", id.Tenant, id.Pool, id.Source)
 }
-func (k Keys) Aims() string                   { return k.Join("config", "aim", "") }
-func (k Keys) Aim(tenant string) string       { return k.Join("config", "aim", tenant) }
-func (k Keys) Driver() string                 { return k.Join("world", "rollout", "driver") }
-func (k Keys) Epoch() string                  { return k.Join("config", "epoch") }
-func (k Keys) Heads() string                  { return k.Join("config", "head", "") }
-func (k Keys) Head(tenant string) string      { return k.Join("config", "head", tenant) }
-func (k Keys) Keyset(zone string) string      { return k.Join("config", "keys", zone) }
-func (k Keys) Log(tenant string) string       { return k.Join("config", "log", tenant, "") }
-func (k Keys) Resources() string              { return k.Join("config", "res", "") }
-func (k Keys) Tenant(t string) string         { return k.Join("config", "res", t, "") }
-func (k Keys) Text(hash string) string        { return k.Join("config", "text", hash) }
-func (k Keys) Pulse() string                  { return k.Join("verdict", "pulse") }
-func (k Keys) Judge() string                  { return k.Join("world", "judge") }
-func (k Keys) Finder() string                 { return k.Join("world", "discover", "finder") }
-func (k Keys) Teller() string                 { return k.Join("world", "events", "teller") }
-func (k Keys) Tolds() string                  { return k.Join("world", "events", "told", "") }
-func (k Keys) Told(tenant string) string      { return k.Join("world", "events", "told", tenant) }
-func (k Keys) Edges() string                  { return k.Join("world", "edge", "") }
-func (k Keys) Edge(id string) string          { return k.Join("world", "edge", id) }
-func (k Keys) KnownEdges() string             { return k.Join("world", "known", "") }
-func (k Keys) KnownEdge(id string) string     { return k.Join("world", "known", id) }
-func (k Keys) Observations() string           { return k.Join("world", "obs", "") }
-func (k Keys) ObservationsOf(v string) string { return k.Join("world", "obs", v, "") }
-func (k Keys) Releases() string               { return k.Join("world", "release", "") }
-func (k Keys) Signals() string                { return k.Join("world", "signal", "") }
-func (k Keys) Vantages() string               { return k.Join("world", "vantage", "") }
-func (k Keys) Vantage(id string) string       { return k.Join("world", "vantage", id) }
-func (k Keys) Verdict(p health.PoolID) string { return k.Join("verdict", p.Tenant, p.Pool) }
+func (k Keys) Aims() string                      { return k.Join("config", "aim", "") }
+func (k Keys) Aim(tenant string) string          { return k.Join("config", "aim", tenant) }
+func (k Keys) Driver() string                    { return k.Join("world", "rollout", "driver") }
+func (k Keys) Epoch() string                     { return k.Join("config", "epoch") }
+func (k Keys) Heads() string                     { return k.Join("config", "head", "") }
+func (k Keys) Head(tenant string) string         { return k.Join("config", "head", tenant) }
+func (k Keys) Keyset(zone string) string         { return k.Join("config", "keys", zone) }
+func (k Keys) Log(tenant string) string          { return k.Join("config", "log", tenant, "") }
+func (k Keys) Resources() string                 { return k.Join("config", "res", "") }
+func (k Keys) Tenant(t string) string            { return k.Join("config", "res", t, "") }
+func (k Keys) Text(hash string) string           { return k.Join("config", "text", hash) }
+func (k Keys) Pulse() string                     { return k.Join("verdict", "pulse") }
+func (k Keys) Judge() string                     { return k.Join("world", "judge") }
+func (k Keys) Finder() string                    { return k.Join("world", "discover", "finder") }
+func (k Keys) Teller() string                    { return k.Join("world", "events", "teller") }
+func (k Keys) Tolds() string                     { return k.Join("world", "events", "told", "") }
+func (k Keys) Told(tenant string) string         { return k.Join("world", "events", "told", tenant) }
+func (k Keys) Edges() string                     { return k.Join("world", "edge", "") }
+func (k Keys) Edge(id string) string             { return k.Join("world", "edge", id) }
+func (k Keys) KnownEdges() string                { return k.Join("world", "known", "") }
+func (k Keys) KnownEdge(id string) string        { return k.Join("world", "known", id) }
+func (k Keys) Observations() string              { return k.Join("world", "obs", "") }
+func (k Keys) ObservationsOf(v string) string    { return k.Join("world", "obs", v, "") }
+func (k Keys) Releases() string                  { return k.Join("world", "release", "") }
+func (k Keys) Signals() string                   { return k.Join("world", "signal", "") }
+func (k Keys) Vantages() string                  { return k.Join("world", "vantage", "") }
+func (k Keys) Vantage(id string) string          { return k.Join("world", "vantage", id) }
+func (k Keys) Verdict(p health.PoolID) string    { return k.Join("verdict", p.Tenant, p.Pool) }
+func (k Keys) Approvals(tenant string) string    { return k.Join("world", "approval", tenant, "") }
+func (k Keys) Approval(tenant, id string) string { return k.Join("world", "approval", tenant, id) }
+func (k Keys) AllApprovals() string              { return k.Join("world", "approval", "") }
 func (k Keys) Observation(vantage string, p health.PoolID) string {
 	return k.Join("world", "obs", vantage, p.Tenant, p.Pool)
 }
@@ -131,10 +136,10 @@ func (k Keys) Resume(tenant, pool string) string {
 	return k.Join("world", "release", tenant, pool, "resume")
 }
 func (k Keys) Record(tenant string, g state.Generation) string {
-	return k.Join("config", "log", tenant, genText(g))
+	return k.Join("config", "log", tenant, GenText(g))
 }
 func (k Keys) Version(r spec.Key, g state.Generation) string {
-	return k.Join("config", "res", r.Tenant, string(r.Kind), r.Name, genText(g))
+	return k.Join("config", "res", r.Tenant, string(r.Kind), r.Name, GenText(g))
 }
 
 // Below is what the keys of a kind begin with.

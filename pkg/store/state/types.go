@@ -38,6 +38,10 @@ type Record struct {
 	Message    string     `json:"message,omitempty"`
 	Put        []spec.Key `json:"put,omitempty"`
 	Deleted    []spec.Key `json:"deleted,omitempty"`
+	// BreakGlass is why guards did not stop it; empty: they had their say.
+	BreakGlass string `json:"breakGlass,omitempty"`
+	// Approved is the second person that it waited for; empty: it did not.
+	Approved string `json:"approved,omitempty"`
 	// ID identifies the generation: a digest of the change and of the ID of the generation before, and so of all that led to it.
 	// Empty: not known.
 	ID string `json:"-"`

@@ -102,6 +102,22 @@ func (c *Compiler) Verdict(id health.PoolID) *health.Verdict { return c.verdicts
 // Declared gives a resource as it was told last; nil: there is none.
 func (c *Compiler) Declared(k spec.Key) *spec.Resource { return c.items[k].Resource }
 
+// Service gives a service as the View that was compiled last has it; nil: that serves it in no form.
+func (c *Compiler) Service(k spec.Key) *table.Service {
+	if s := c.services[k]; s != nil && s.attached {
+		return s.compiled
+	}
+	return nil
+}
+
+// Pool gives what steering makes of a pool for all clients; nil: there is none.
+func (c *Compiler) Pool(id health.PoolID) *steer.Pool {
+	if p := c.pools[id]; p != nil {
+		return p.state
+	}
+	return nil
+}
+
 // dirt is what must be compiled anew.
 type dirt struct {
 	heads, maps, zoneList bool

@@ -1,0 +1,348 @@
+package effect
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+
+	"github.com/gti/gtm/pkg/geo"
+	"github.com/gti/gtm/pkg/policy"
+	"github.com/gti/gtm/pkg/steer"
+	"github.com/gti/gtm/pkg/table"
+)
+
+// measure compares services.
+type measure struct {
+	world  *World
+	groups map[pairing][]group
+}
+
+// pairing is where clients of a service are looked up, before and after. Services with equal conditions share it.
+type pairing struct{ before, resolverBefore, after, resolverAfter *geo.Partition }
+
+// group is the samples that are of one class before, and of one after.
+type group struct {
+	before, after table.Class
+	weight        float64
+	samples       []int
+}
+
+// groupsOf gives the groups of a service, which is there before and after.
+func (m *measure) groupsOf(s *Service) []group {
+	b, a := &s.before, &s.after
+	key := pairing{b.view.PartList[b.service.Part], b.view.PartList[b.service.ResolverPart],
+		a.view.PartList[a.service.Part], a.view.PartList[a.service.ResolverPart]}
+	if known, ok := m.groups[key]; ok {
+		return known
+	}
+	at := map[[2]table.Class]int{}
+	var groups []group
+	for i := range m.world.samples {
+		c := &m.world.samples[i]
+		was, is := b.view.Classify(b.service, &c.client), a.view.Classify(a.service, &c.client)
+		was.Scope, is.Scope = 0, 0
+		n, ok := at[[2]table.Class{was, is}]
+		if !ok {
+			n = len(groups)
+			at[[2]table.Class{was, is}] = n
+			groups = append(groups, group{before: was, after: is})
+		}
+		groups[n].weight += c.weight
+		groups[n].samples = append(groups[n].samples, i)
+	}
+	m.groups[key] = groups
+	return groups
+}
+
+// service fills in what becomes of a service.
+func (m *measure) service(s *Service) {
+	declared, taking := s.before.capacity()
+	_, left := s.after.capacity()
+	if declared > 0 {
+		s.Capacity.Before, s.Capacity.After = taking/declared, left/declared
+	}
+	s.SitesUp = [2]int{s.before.sitesUp(), s.after.sitesUp()}
+	b, a := s.before.service, s.after.service
+	switch {
+	case b == nil || b.Is.Has(table.Pending):
+		return // it answers nothing before
+	case a == nil:
+		s.Moved, s.Gone = 1, true
+		return
+	case b.Spec.Host != a.Spec.Host:
+		s.Moved, s.Gone = 1, true
+		s.Notes = append(s.Notes, fmt.Sprintf("%s answers no more, %s does", b.Spec.Host, a.Spec.Host))
+		return
+	case a.Is.Has(table.Pending):
+		s.Notes = append(s.Notes, "it leads outside now: where its answers go is not known")
+		return
+	}
+	groups := m.groupsOf(s)
+	var most *tally
+	for _, f := range b.Families() {
+		t := m.tally(s, groups, f)
+		if most == nil || t.moved > most.moved+least {
+			most = t
+		}
+	}
+	most.put(m, s)
+	m.unweighed(s, groups)
+}
+
+// parts are the pools that answers come from, with their parts.
+type parts []part
+
+type part struct {
+	pool *steer.Pool
+	of   float64
+}
+
+func (p *parts) add(pool *steer.Pool, share float64) {
+	for i := range *p {
+		if (*p)[i].pool.ID == pool.ID {
+			(*p)[i].of += share
+			return
+		}
+	}
+	*p = append(*p, part{pool, share})
+}
+
+func (p parts) share(pool *steer.Pool) float64 {
+	for i := range p {
+		if p[i].pool.ID == pool.ID {
+			return p[i].of
+		}
+	}
+	return 0
+}
+
+// total is 1, or 0 of clients that get no answer.
+func (p parts) total() (t float64) {
+	for i := range p {
+		t += p[i].of
+	}
+	return t
+}
+
+// sharesOf gives what clients of a class get.
+func (s *seen) sharesOf(f table.Family, class table.Class) (parts, table.Fallback) {
+	if !s.service.Serves(f) {
+		return nil, table.Refuse
+	}
+	var p parts
+	fallback := s.view.EachShare(s.service, f, class, p.add)
+	return p, fallback
+}
+
+// moved gives the part of the answers that come from another pool, or not at all.
+func moved(before, after parts) float64 {
+	apart := math.Abs(before.total() - after.total())
+	for i := range before {
+		apart += math.Abs(before[i].of - after.share(before[i].pool))
+	}
+	for i := range after {
+		if before.share(after[i].pool) == 0 {
+			apart += after[i].of
+		}
+	}
+	return apart / 2
+}
+
+// tally is what becomes of the answers of one family.
+type tally struct {
+	family        table.Family
+	groups        []group
+	before, after []parts // of each group
+	falls         []table.Fallback
+	each          []float64 // how much moves of each group
+	moved         float64
+}
+
+func (m *measure) tally(s *Service, groups []group, f table.Family) *tally {
+	t := &tally{family: f, groups: groups, before: make([]parts, len(groups)), after: make([]parts, len(groups)),
+		falls: make([]table.Fallback, len(groups)), each: make([]float64, len(groups))}
+	for i := range groups {
+		var was, is table.Fallback
+		t.before[i], was = s.before.sharesOf(f, groups[i].before)
+		t.after[i], is = s.after.sharesOf(f, groups[i].after)
+		if is > was {
+			t.falls[i] = is
+		}
+		t.each[i] = moved(t.before[i], t.after[i])
+		t.moved += groups[i].weight * t.each[i]
+	}
+	return t
+}
+
+// put writes it down for people.
+func (t *tally) put(m *measure, s *Service) {
+	s.Type, s.Moved = t.family, math.Min(t.moved, 1)
+	pools, sites, moves := map[string]*Share{}, map[string]*Share{}, map[[2]string]float64{}
+	falls := map[table.Fallback]*Fall{}
+	for i := range t.groups {
+		g := &t.groups[i]
+		for _, p := range t.before[i] {
+			named(pools, p.pool.ID.Pool).Before += g.weight * p.of
+			named(sites, p.pool.Site).Before += g.weight * p.of
+		}
+		for _, p := range t.after[i] {
+			named(pools, p.pool.ID.Pool).After += g.weight * p.of
+			named(sites, p.pool.Site).After += g.weight * p.of
+		}
+		t.flow(i, moves)
+		if how := t.falls[i]; how != table.Normal {
+			if falls[how] == nil {
+				falls[how] = &Fall{How: how}
+			}
+			f := falls[how]
+			f.Users += g.weight
+			for _, at := range g.samples {
+				f.Countries = append(f.Countries, m.world.samples[at].country)
+			}
+		}
+		for _, at := range g.samples {
+			if c := &m.world.samples[at]; t.each[i] > least {
+				s.Places = append(s.Places, Place{c.country, c.weight, t.each[i]})
+			}
+		}
+	}
+	s.Pools, s.Sites = sortedShares(pools), sortedShares(sites)
+	for ends, share := range moves {
+		if share > least {
+			s.Moves = append(s.Moves, Move{ends[0], ends[1], share})
+		}
+	}
+	slices.SortFunc(s.Moves, func(a, b Move) int {
+		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+	})
+	s.Moves = s.Moves[:min(len(s.Moves), mostMoves)]
+	slices.SortFunc(s.Places, func(a, b Place) int {
+		return cmp.Or(cmp.Compare(b.Users*b.Moved, a.Users*a.Moved), cmp.Compare(a.Country, b.Country))
+	})
+	s.Places = s.Places[:min(len(s.Places), mostPlaces)]
+	for _, f := range falls {
+		slices.SortFunc(f.Countries, func(a, b string) int { return cmp.Or(cmp.Compare(users[b], users[a]), cmp.Compare(a, b)) })
+		s.Falls = append(s.Falls, *f)
+	}
+	slices.SortFunc(s.Falls, func(a, b Fall) int { return cmp.Compare(a.How, b.How) })
+}
+
+// flow adds what goes from which pool to which, of one group: what a pool loses goes to those that gain, in proportion.
+func (t *tally) flow(i int, moves map[[2]string]float64) {
+	if t.each[i] <= least {
+		return
+	}
+	before, after, weight := t.before[i], t.after[i], t.groups[i].weight
+	type end struct {
+		name string
+		of   float64
+	}
+	var loses, gains []end
+	note := func(name string, by float64) {
+		if by > 0 {
+			gains = append(gains, end{name, by})
+		} else if by < 0 {
+			loses = append(loses, end{name, -by})
+		}
+	}
+	for _, p := range before {
+		note(p.pool.ID.Pool, after.share(p.pool)-p.of)
+	}
+	for _, p := range after {
+		if before.share(p.pool) == 0 {
+			note(p.pool.ID.Pool, p.of)
+		}
+	}
+	note("", before.total()-after.total())
+	for _, l := range loses {
+		for _, g := range gains {
+			moves[[2]string{l.name, g.name}] += weight * l.of * g.of / t.each[i]
+		}
+	}
+}
+
+func named(of map[string]*Share, name string) *Share {
+	if of[name] == nil {
+		of[name] = &Share{Name: name}
+	}
+	return of[name]
+}
+
+func sortedShares(of map[string]*Share) []Share {
+	out := make([]Share, 0, len(of))
+	for _, s := range of {
+		out = append(out, *s)
+	}
+	slices.SortFunc(out, func(a, b Share) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// unweighed notes rules whose clients move, and that are of no sample: how many those are is not known.
+func (m *measure) unweighed(s *Service, groups []group) {
+	b, a := s.before.service, s.after.service
+	if b.Steering != nil || a.Steering != nil {
+		for _, side := range []*table.Service{b, a} {
+			if side.Steering != nil && len(side.Steering.Policy.Maps()) > 0 && s.Moved > least {
+				s.Notes = append(s.Notes, "clients that its rules tell apart by maps count as those of their country")
+				return
+			}
+		}
+		return
+	}
+	for i := range a.Spec.Rules {
+		class := table.Class{Index: uint16(i)}
+		if slices.ContainsFunc(groups, func(g group) bool { return g.after.Index == class.Index }) {
+			continue
+		}
+		name := table.RuleName(a.Spec, i)
+		was := b.Spec.RuleNamed(name)
+		if was < 0 {
+			continue
+		}
+		before, _ := s.before.sharesOf(s.Type, table.Class{Index: uint16(was)})
+		after, _ := s.after.sharesOf(s.Type, class)
+		if part := moved(before, after); part > least {
+			s.Notes = append(s.Notes, fmt.Sprintf("of the clients of rule %s, who are told by more than their country, %s move; how many "+
+				"they are is not known", name, table.Percent(part)))
+		}
+	}
+}
+
+// rules fills in which rules take which part of the clients, where rules are others or stand elsewhere.
+func (m *measure) rules(s *Service) {
+	b, a := s.before.service, s.after.service
+	if b == nil || a == nil || s.Gone || b.Spec.Alias != nil || a.Spec.Alias != nil || reflect.DeepEqual(b.Spec.Rules, a.Spec.Rules) {
+		return
+	}
+	of := map[string]*Share{}
+	for i := range m.world.samples {
+		c := &m.world.samples[i]
+		named(of, ruleOf(&s.before, c)).Before += c.weight
+		named(of, ruleOf(&s.after, c)).After += c.weight
+	}
+	var order []string
+	for i := range a.Spec.Rules {
+		order = append(order, table.RuleName(a.Spec, i))
+	}
+	for i := range b.Spec.Rules {
+		if name := table.RuleName(b.Spec, i); !slices.Contains(order, name) {
+			order = append(order, name)
+		}
+	}
+	for _, name := range append(order, "") {
+		if share := of[name]; share != nil && math.Abs(share.Before-share.After) > least {
+			s.Rules = append(s.Rules, *share)
+		}
+	}
+}
+
+// ruleOf names the rule that takes a sample; empty: none does.
+func ruleOf(s *seen, c *sample) string {
+	asker := c.client.Subnet
+	if i := s.view.RuleFor(s.service, s.view.Classify(s.service, &c.client), asker); i != policy.NoRule {
+		return table.RuleName(s.service.Spec, i)
+	}
+	return ""
+}

@@ -1,0 +1,99 @@
+package guards
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gti/gtm/pkg/change/effect"
+	"github.com/gti/gtm/pkg/gtmtest/declared"
+	"github.com/gti/gtm/pkg/gtmtest/views"
+	"github.com/gti/gtm/pkg/spec"
+)
+
+const ground = `kind: Zone
+tenant: platform
+name: gtm.example.
+spec: {nameservers: [ns1.example.net.], contact: hostmaster.gtm.example., grants: {shop: [shop.gtm.example.], cafe: [cafe.gtm.example.]}}
+`
+
+// of is a tenant with a service, of which a change moves all answers.
+func of(tenant, pool string) string {
+	yaml := ""
+	for i, name := range []string{"a", "b"} {
+		yaml += fmt.Sprintf("---\nkind: Pool\ntenant: %s\nname: %s\nspec: {endpoints: [{name: a, addresses: [198.51.100.%d]}]}\n", tenant,
+			name, i)
+	}
+	return yaml + fmt.Sprintf("---\nkind: Service\ntenant: %s\nname: web\nspec: {host: web.%s.gtm.example., rules: [{pools: [%s]}]}\n",
+		tenant, tenant, pool)
+}
+
+func setOf(t *testing.T, yaml string) (spec.Set, []spec.Key) {
+	t.Helper()
+	set, services := spec.Set{}, []spec.Key{}
+	for _, r := range declared.Resources(t, yaml) {
+		if set[r.Key] = r; r.Kind == spec.KindService {
+			services = append(services, r.Key)
+		}
+	}
+	return set, services
+}
+
+func guard(t *testing.T, tenant, body string) *spec.Resource {
+	t.Helper()
+	return declared.Resources(t, "kind: Guard\ntenant: "+tenant+"\nname: g\nspec: "+body+"\n")[0]
+}
+
+// TestAGuardMindsItsOwnTenantsAnswers, whoever moves them.
+func TestAGuardMindsItsOwnTenantsAnswers(t *testing.T) {
+	before, services := setOf(t, ground+of("shop", "a")+of("cafe", "a"))
+	after, _ := setOf(t, ground+of("shop", "b")+of("cafe", "a"))
+	e := effect.Of(effect.Input{Before: before, After: after, Services: services, World: effect.NewWorld(views.Atlas(t)), At: time.Now()})
+	for tenant, want := range map[string]int{"shop": 1, "cafe": 0, spec.Platform: 1} {
+		c := &Change{Guards: []*spec.Resource{guard(t, tenant, "{largestShift: {change: 50%}}")}, Effect: e,
+			Steps: []Step{{Key: spec.Key{Tenant: spec.Platform, Kind: spec.KindSite, Name: "fra"}}}}
+		if got := Judge(c); len(got) != want {
+			t.Errorf("the guard of %s says %+v", tenant, got)
+		}
+	}
+	only := guard(t, spec.Platform, "{tenants: [cafe], largestShift: {change: 50%}}")
+	if got := Judge(&Change{Guards: []*spec.Resource{only}, Effect: e}); len(got) != 0 {
+		t.Errorf("a guard for cafe alone says %+v", got)
+	}
+}
+
+// TestWhatIsNotLookedAtIsRefused where a guard would ask for it: silence is no consent.
+func TestWhatIsNotLookedAtIsRefused(t *testing.T) {
+	c := &Change{Guards: []*spec.Resource{guard(t, "shop", "{leastSites: 2}")}, Effect: &effect.Effect{Skipped: 3}}
+	if got := Judge(c); len(got) != 1 || !strings.Contains(got[0].Text, "concerns 3 services more than the 10000") {
+		t.Errorf("got %+v", got)
+	}
+	c.Guards = []*spec.Resource{guard(t, "shop", "{protect: [Zone]}")}
+	if got := Judge(c); len(got) != 0 {
+		t.Errorf("a guard that asks for no answers says %+v", got)
+	}
+}
+
+// TestBinding: the guards of tenants that have to do with a change, and the platform's that bind them.
+func TestBinding(t *testing.T) {
+	set := spec.Set{}
+	for _, r := range []*spec.Resource{guard(t, "shop", "{leastSites: 1}"), guard(t, "cafe", "{leastSites: 1}"),
+		guard(t, spec.Platform, "{tenants: [cafe], leastSites: 1}")} {
+		set[r.Key] = r
+	}
+	for tenants, want := range map[string]string{"shop": "shop", "cafe": "cafe platform", "platform": "",
+		"shop cafe": "cafe platform shop"} {
+		of := map[string]bool{}
+		for _, tenant := range strings.Fields(tenants) {
+			of[tenant] = true
+		}
+		var got []string
+		for _, r := range Binding(set, of) {
+			got = append(got, r.Tenant)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: got %v, want %s", tenants, got, want)
+		}
+	}
+}
