@@ -213,14 +213,18 @@ func TestWhatPassedItsTrialIsOnDisk(t *testing.T) {
 	r := start(t, dir, func(c *Config) { c.Trial = 50 * time.Millisecond })
 	r.tell(everything(t, 1))
 	r.tell(delta(t, 2, declared.Resources(t, strings.ReplaceAll(shopYAML, euA, "198.51.100.9"))...))
-	gtmtest.Eventually(t, "the snapshot has it, and nothing is on trial", func() error {
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR 198.51.100.9")
+	gtmtest.Eventually(t, "nothing is on trial", func() error {
+		if _, err := os.Stat(filepath.Join(dir, "trial.json")); err == nil {
+			return errors.New("something is")
+		}
+		return nil
+	})
+	gtmtest.Eventually(t, "the snapshot has it", func() error {
 		again := start(t, copied(t, dir), nil)
 		defer again.stop()
 		if s := again.fetchStatus(); s.Tenants["shop"] != 2 {
 			return errors.New("it has not")
-		}
-		if _, err := os.Stat(filepath.Join(dir, "trial.json")); err == nil {
-			return errors.New("something is on trial")
 		}
 		return nil
 	})
