@@ -103,7 +103,7 @@ func TestClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	var problem *api.Problem
-	if _, err := c.Delete(ctx, key, r.Generation+1, ""); !errors.As(err, &problem) || problem.Status != http.StatusPreconditionFailed {
+	if _, err := c.Delete(ctx, key, r.Generation+1, ""); !errors.As(err, &problem) || problem.Status != http.StatusConflict {
 		t.Errorf("a delete of what is not there: %v", err)
 	}
 	if out, err := c.Delete(ctx, key, r.Generation, "p0 is not needed"); err != nil || len(out.Records) != 1 {

@@ -218,7 +218,7 @@ var least = map[string]string{
 }
 
 // sharing are the operations that tell everybody of the platform what that shares.
-var sharing = []string{"list-resources", "get-resource", "describe-resource", "events", "event-stream", "signals"}
+var sharing = []string{"pending", "list-resources", "get-resource", "describe-resource", "events", "event-stream", "signals"}
 
 // bodies are what operations are sent, so that they come as far as they can.
 var bodies = map[string]any{

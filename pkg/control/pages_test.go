@@ -64,29 +64,6 @@ func TestPagesOfResources(t *testing.T) {
 	}
 }
 
-// TestDeleteWhatIsMeant: with If-Match a resource is deleted only as it was seen.
-func TestDeleteWhatIsMeant(t *testing.T) {
-	w := newWorld(t)
-	tag := w.ask(t, "GET", "/v1/resources/shop/Override/old", nil, nil).Header().Get("ETag")
-	if tag != `"40"` {
-		t.Fatalf("ETag %s", tag)
-	}
-	remove := func(ifMatch string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(http.MethodDelete, "/v1/resources/shop/Override/old?dryRun=true", nil)
-		r.Header.Set("Authorization", "Bearer "+testToken)
-		r.Header.Set("If-Match", ifMatch)
-		rec := httptest.NewRecorder()
-		w.Handler().ServeHTTP(rec, r)
-		return rec
-	}
-	for ifMatch, want := range map[string]int{tag: 200, "*": 200, `"39"`: 412, "40": 412} {
-		rec := remove(ifMatch)
-		if rec.Code != want || want == 412 && !strings.Contains(rec.Body.String(), "nothing was deleted") {
-			t.Errorf("If-Match %s: %d %s", ifMatch, rec.Code, rec.Body)
-		}
-	}
-}
-
 // TestAnIdempotencyKey: a change that is asked for again, since its reply was lost, is made once; another one may not have its key.
 func TestAnIdempotencyKey(t *testing.T) {
 	w := newWorld(t)
