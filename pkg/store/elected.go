@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/prune"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -64,6 +66,17 @@ func (c *Client) PutTold(ctx context.Context, tenant string, t Told) error {
 // CampaignFinder stands for election as the control that looks for endpoints, as Campaign does for judges.
 func (c *Client) CampaignFinder(ctx context.Context, id string, lead func(context.Context) error) error {
 	return c.campaign(ctx, office{name: "finder", key: c.keys.Finder(), holds: &c.finding}, id, lead)
+}
+
+// CampaignPruner stands for election as the control that removes what is old, as Campaign does for judges. What it removes by is good
+// while it leads.
+func (c *Client) CampaignPruner(ctx context.Context, id string, lead func(context.Context, *prune.Pruner) error) error {
+	var holds atomic.Pointer[fence]
+	return c.campaign(ctx, office{name: "pruner", key: c.keys.Pruner(), holds: &holds}, id, func(ctx context.Context) error {
+		f := holds.Load()
+		return lead(ctx, prune.New(prune.Config{Link: c.link, Keys: c.keys, Logger: c.log,
+			Office: f.key, Created: f.rev}))
+	})
 }
 
 // PutFound writes what a source has; for the finder only. ErrNotLeader: this client is not that (any more).
