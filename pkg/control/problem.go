@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -41,6 +42,7 @@ func problemOf(err error) error {
 	var faults spec.Errors
 	var unknown *store.UnknownError
 	var changed *change.ChangedError
+	var many *change.TooManyError
 	switch {
 	case err == nil:
 		return nil
@@ -54,6 +56,9 @@ func problemOf(err error) error {
 		p := problemf(http.StatusUnprocessableEntity, "%s; %s", countFaults(faults), done(err))
 		p.Errors = api.Issues(faults)
 		return p
+	case errors.As(err, &many):
+		return huma.ErrorWithHeaders(problemf(http.StatusTooManyRequests, "%s; nothing was changed", err),
+			http.Header{"Retry-After": {strconv.Itoa(wholeSeconds(many.Wait))}})
 	case changeProblem(err) != 0:
 		return problemf(changeProblem(err), "%s", err)
 	case errors.Is(err, store.ErrNotFound):
