@@ -18,7 +18,7 @@ func (s *server) openTransfers() (err error) {
 			return fmt.Errorf("--tsig-keys: %w", err)
 		}
 	}
-	changer := change.New(change.Config{Store: s.store, State: change.FollowState(s.store, s.mirror)})
+	changer := change.New(change.Config{Store: s.store, State: change.FollowState(s.store, s.mirror), Journal: s.audit})
 	s.moves, err = transfer.NewControl(transfer.ControlConfig{Changer: changer, Changed: s.mirror.Changed, Keys: s.tsig,
 		Logger: s.cfg.logger, Registerer: s.registry})
 	return err
