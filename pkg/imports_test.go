@@ -57,7 +57,7 @@ var house = map[string]room{
 
 	// What tests set up out of gtm's own packages.
 	"pkg/gtmtest/declared": {floor: 2, tests: true},
-	"pkg/gtmtest/etcds":    {floor: 4, tests: true},
+	"pkg/gtmtest/etcds":    {floor: 4, tests: true, outside: []string{etcd, "go.uber.org/zap"}},
 	"pkg/store/storetest":  {floor: 3, tests: true},
 	"pkg/gtmtest/views":    {floor: 5, tests: true},
 

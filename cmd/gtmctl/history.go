@@ -40,6 +40,10 @@ func (a *app) historyCmd() *cobra.Command {
 			}
 			return a.emit(history, func() {
 				a.showHistory(history.Records)
+				if n := len(history.Records); history.Oldest > 1 && n > 0 && history.Records[n-1].Generation <= history.Oldest {
+					fmt.Fprintf(a.err, "what was before %s@%d was removed from the store; gtmctl audit export tells of it\n", args[0],
+						history.Oldest)
+				}
 				if history.More {
 					fmt.Fprintln(a.err, "older changes are left out: those shown name as many resources as one answer may")
 				}

@@ -156,7 +156,7 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 		a.rollbackCmd(), a.rolloutCmd(), a.editCmd(), a.approveCmd(), a.dnssecCmd(), a.storeCmd())
 	group("show", a.planCmd(), a.diffCmd(), a.pendingCmd(), a.showCmd(), a.blameCmd(), a.getCmd(),
 		a.describeCmd(), a.statusCmd(), a.explainCmd(), a.eventsCmd(),
-		a.historyCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
+		a.historyCmd(), a.auditCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
 	group("other", a.loginCmd(), a.logoutCmd(), a.whoamiCmd(), a.tokenCmd(), a.checkCmd(), a.mapCmd(), a.geoCmd(), a.latencyCmd(),
 		a.versionCmd())
 	return root

@@ -24,6 +24,7 @@ import (
 
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit"
 	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/control/identity"
 	zonekeys "github.com/gti/gtm/pkg/control/keys"
@@ -135,6 +136,11 @@ func setup(env *testscript.Env, etcd string) error {
 		_ = intake.Run(ctx)
 	}()
 	env.Defer(func() { cancel(); <-heard })
+	acts, err := audit.Open(audit.Config{Dir: filepath.Join(env.WorkDir, "audit"), ID: "one"})
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { acts.Close() })
 	tokens := identity.NewTokens(client.Tokens(), slog.New(slog.DiscardHandler), time.Now)
 	known := make(chan struct{})
 	go func() {
@@ -144,6 +150,7 @@ func setup(env *testscript.Env, etcd string) error {
 	env.Defer(func() { cancel(); <-known })
 	book := identity.NewBook(identity.Config{Token: func() string { return token }, Mirror: s.mirror, Tokens: tokens, Now: time.Now})
 	c, err := control.New(control.Config{
+		Audit: acts,
 		Store: client, Mirror: s.mirror, Past: s.past, Signals: intake,
 		Events: control.Events{Log: log}, Keys: signer, Identities: book, Logger: slog.New(slog.DiscardHandler),
 		Evidence: &s.pulses, EdgeNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},

@@ -28,6 +28,7 @@ is BEHIND in is unknown.
 Exit code 1
 - if an edge is silent, cannot be asked, serves something broken, no longer follows or stays behind;
 - if the store is not followed, has used four fifths of etcd's quota, or does not take a verdict, or a tenant's verdicts are late;
+- if the audit log cannot be written, or what is older than the retention cannot be removed;
 - while the brake holds anything, or too few vantages of a monitor are alive to agree, or of those of a continent;
 - while the owner of an endpoint is silent that a monitor of type signal waits for, or what he says is not believed, unless such monitors
   are only watched;
@@ -52,7 +53,8 @@ Exit code 1
 }
 
 func wellAll(s *api.Status) bool {
-	if s.Store.State != "current" || s.Store.Error != "" || s.Store.Room != "" {
+	if s.Store.State != "current" || s.Store.Error != "" || s.Store.Room != "" || s.Audit != nil && s.Audit.Error != "" ||
+		s.Retention != nil && s.Retention.Error != "" {
 		return false
 	}
 	if s.Health != nil && (s.Health.StandsStill || len(s.Health.Troubles) > 0) || len(s.Voteless) > 0 ||
@@ -82,6 +84,7 @@ func (a *app) showStatus(s *api.Status) {
 			plural(p.Changes, "change"), float64(p.Bytes)/(1<<20), p.Most>>20)
 	}
 	a.showEventsKept(s.Events)
+	a.showKept(s)
 	a.printf("\n")
 	a.showEdges(s)
 	for _, v := range s.Voteless {
@@ -140,6 +143,28 @@ func (a *app) showEventsKept(k *api.EventsKept) {
 	for _, g := range k.Targets {
 		if g.Error != "" {
 			a.printf("%s %s/%s takes no events for %s: %s\n", a.paint(odd, "!"), g.Tenant, g.Name, orDash(a.age(g.Since)), g.Error)
+		}
+	}
+}
+
+// showKept tells of the past that the store has, and of the audit log.
+func (a *app) showKept(s *api.Status) {
+	if r := s.Retention; r != nil {
+		long, _ := time.ParseDuration(r.For)
+		a.printf("history %s, and at least %s of each tenant", span(long), plural(r.Generations, "generation"))
+		if r.Pruner {
+			a.printf("; this control removes what is older")
+		}
+		a.printf("\n")
+		if r.Error != "" {
+			a.printf("%s what is older cannot be removed, and the store grows, for %s: %s\n", a.paint(odd, "!"),
+				orDash(a.age(r.Since)), r.Error)
+		}
+	}
+	if l := s.Audit; l != nil {
+		a.printf("audit   %s:%d\n", l.Writer, l.Last)
+		if l.Error != "" {
+			a.printf("%s %s (for %s)\n", a.paint(bad, "!"), l.Error, orDash(a.age(l.Since)))
 		}
 	}
 }

@@ -66,7 +66,7 @@ func (s *server) applyFiles(ctx context.Context) ([]state.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := change.New(change.Config{Store: s.store})
+	c := change.New(change.Config{Store: s.store, Journal: s.audit})
 	me := "gtmd@" + s.cfg.id
 	plan, err := c.Plan(ctx, change.Input{Put: resources, Author: me, Message: "gtmd --apply"})
 	if err != nil {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/gti/gtm/cmd/gtmd/door"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/link"
 )
 
 // flags are the command line as given.
@@ -37,6 +36,7 @@ type flags struct {
 	edgeNetworks                        []string
 	observeOnly                         bool
 	history                             time.Duration
+	auditMiB                            int
 	events                              eventFlags
 	discover                            discoverFlags
 	signing                             signing
@@ -78,6 +78,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 		"networks in which control asks edges (default: all but loopback, link-local and addresses of this machine, "+
 			"which must be named by themselves)")
 	s.DurationVar(&f.history, "history", 24*time.Hour, "for how long control can tell what a client would have got; 0: not at all")
+	s.IntVar(&f.auditMiB, "audit-mib", 4096, "how large control's audit log gets, in MiB: then its oldest entries go")
 	f.events.register(s)
 	f.discover.register(s)
 	s.BoolVar(&f.observeOnly, "observe-only", false, "a prober that never judges, and needs no right to write verdicts")
@@ -105,13 +106,14 @@ type config struct {
 	edgeNetworks            []netip.Prefix
 	observeOnly             bool
 	history                 time.Duration
+	auditMiB                int
 	events                  eventing
 	discover                discovering
 	signing                 signing
 	roles                   map[string]bool
 	dns                     []netip.AddrPort
 	etcd                    []string
-	tls                     *tls.Config
+	etcdCerts               *link.Certs
 	geo, maps, apply        []string
 	latency                 string
 	explain                 []netip.Prefix
@@ -131,7 +133,8 @@ func (f *flags) config() (*config, error) {
 	c := &config{httpNames: f.httpNames, tsigKeys: f.tsigKeys,
 		data: f.data, http: f.http, id: f.id, vantage: f.vantage, etcd: f.etcd, geo: f.geo, maps: f.maps, latency: f.latency,
 		apply: f.apply, demo: f.demo, demoPort: f.demoPort, observeOnly: f.observeOnly, history: f.history,
-		workers: f.workers, roles: map[string]bool{}}
+		auditMiB: f.auditMiB,
+		workers:  f.workers, roles: map[string]bool{}}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, r := range f.roles {
@@ -164,6 +167,9 @@ func (f *flags) config() (*config, error) {
 	}
 	if f.history < 0 {
 		fail("--history: %s is less than nothing; 0 keeps nothing", f.history)
+	}
+	if f.auditMiB < 256 {
+		fail("--audit-mib: %d is less than 256, four files of the log", f.auditMiB)
 	}
 	c.events = f.events.check(fail)
 	c.discover = f.discover.check(fail)
@@ -260,23 +266,7 @@ func (f *flags) tls(c *config) error {
 	if len(f.etcd) == 0 {
 		return errors.New("--etcd-ca, --etcd-cert and --etcd-key go with --etcd")
 	}
-	c.tls = &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.etcdCA != "" {
-		pem, err := os.ReadFile(f.etcdCA)
-		if err != nil {
-			return fmt.Errorf("--etcd-ca: %w", err)
-		}
-		c.tls.RootCAs = x509.NewCertPool()
-		if !c.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("--etcd-ca: %s holds no certificate in PEM form", f.etcdCA)
-		}
-	}
-	if f.etcdCert == "" && f.etcdKey == "" {
-		return nil
-	}
 	var err error
-	if c.tls.GetClientCertificate, err = door.ClientCertificate(f.etcdCert, f.etcdKey); err != nil {
-		return fmt.Errorf("--etcd-cert and --etcd-key: %w", err)
-	}
-	return nil
+	c.etcdCerts, err = link.LoadCerts(f.etcdCA, f.etcdCert, f.etcdKey)
+	return err
 }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ import (
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/prune"
 	"github.com/gti/gtm/pkg/store/state"
 	"github.com/gti/gtm/pkg/store/tokens"
 )
@@ -151,6 +153,39 @@ func (l *lockedEtcd) asTold() {
 	}
 }
 
+// TestTheScriptGivesTheRightsThatTheManualTells, which TestEachRoleWorksWithItsLeastRights tries; and it refuses what is no name.
+func TestTheScriptGivesTheRightsThatTheManualTells(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "### Least rights")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var told, printed []string
+	for line := range strings.Lines(section) {
+		if words, ok := strings.CutPrefix(line, "    etcdctl "); ok {
+			told = append(told, "etcdctl "+strings.TrimSpace(words))
+		}
+	}
+	for _, args := range [][]string{{"setup"}, {"edge", "fra1"}, {"prober", "fra", "judge"}, {"control"}, {"enable"}} {
+		out, err := exec.CommandContext(limited(t), "../../deploy/etcd/rights", args...).Output()
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		printed = append(printed, strings.Split(strings.TrimSpace(string(out)), "\n")...)
+	}
+	slices.Sort(told)
+	slices.Sort(printed)
+	if len(told) < 30 || !slices.Equal(told, printed) {
+		t.Errorf("the manual tells\n%s\nand the script\n%s", strings.Join(told, "\n"), strings.Join(printed, "\n"))
+	}
+	for _, args := range [][]string{{}, {"edge"}, {"edge", "a b"}, {"edge", "a;b"}, {"prober", "fra", "all"}, {"edge", "fra1", "judge"}} {
+		if out, err := exec.CommandContext(limited(t), "../../deploy/etcd/rights", args...).Output(); err == nil || len(out) > 0 {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
+}
+
 // flags are those by which a gtmd is a user.
 func (l *lockedEtcd) flags(user string, more ...string) []string {
 	return append(more, "--etcd", l.url, "--etcd-ca", l.file("ca.pem"), "--etcd-cert", l.file(user+".pem"), "--etcd-key",
@@ -230,6 +265,7 @@ func TestEachRoleWorksWithItsLeastRights(t *testing.T) {
 	edge.interrupt() // it takes its key away
 	judge.interrupt()
 	observer.interrupt()
+	control.interrupt() // it is elected to what is tried below
 	for _, d := range []*daemon{control, edge, observer, judge} {
 		if strings.Contains(d.log.String(), "permission denied") {
 			t.Errorf("a role lacks a right:\n%s", d.log)
@@ -245,11 +281,12 @@ func (l *lockedEtcd) isRefused() {
 		"nobody": {"config/epoch", "world/edge/fra1", "access/token/shop/ci"},
 		"fra1": {"access/token/shop/ci", "config/epoch", "config/head/shop", "verdict/shop/eu", "verdict/pulse", "world/edge/fra2",
 			"world/known/fra2",
-			"world/edge/fra11", "world/judge/1", "world/obs/fra/shop/eu", "world/vantage/fra", "world/release/shop",
+			"world/edge/fra11", "world/judge/1", "world/prune/pruner/1", "config/oldest/shop", "config/swept",
+			"world/obs/fra/shop/eu", "world/vantage/fra", "world/release/shop",
 			"world/signal/shop/eu/00", "world/approval/shop/a"},
 		"prober-fra": {"access/token/shop/ci", "config/epoch", "verdict/shop/eu", "verdict/pulse", "world/edge/fra1",
-			"world/obs/nyc/shop/eu", "world/vantage/nyc",
-			"world/judge/1", "world/release/shop", "world/signal/shop/eu/00", "world/approval/shop/a"},
+			"world/obs/nyc/shop/eu", "world/vantage/nyc", "world/judge/1", "world/release/shop", "world/signal/shop/eu/00",
+			"world/prune/pruner/1", "config/oldest/shop", "world/approval/shop/a"},
 		"judge": {"access/token/shop/ci", "config/epoch", "world/edge/fra1", "world/known/fra1", "world/obs/fra/shop/eu",
 			"world/vantage/fra",
 			"world/signal/shop/eu/00", "world/approval/shop/a"},
@@ -325,6 +362,21 @@ func (l *lockedEtcd) seldom() {
 	})
 	if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
 		l.t.Errorf("the judge's term: %v, %v", err, ctx.Err())
+	}
+	pruning, pruned := context.WithCancel(ctx)
+	err = control.CampaignPruner(pruning, "one", func(ctx context.Context, p *prune.Pruner) error {
+		_, err := p.Tenant(ctx, spec.Platform, prune.Keep{Before: time.Now().Add(time.Hour), Least: 1},
+			func([]state.Record) error { return nil })
+		check("remove what is old", err)
+		rev, err := p.Revision(ctx)
+		check("remove zone content", err)
+		_, err = p.Sweep(ctx, rev, ctx.Err)
+		check("remove zone content", err)
+		pruned()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+		l.t.Errorf("the pruner's term: %v, %v", err, ctx.Err())
 	}
 	finding, over := context.WithCancel(ctx)
 	err = control.CampaignFinder(finding, "one", func(ctx context.Context) error {

@@ -25,12 +25,14 @@ import (
 	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/control"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit"
 	"github.com/gti/gtm/pkg/control/discover"
 	"github.com/gti/gtm/pkg/control/events"
 	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/control/notify"
 	"github.com/gti/gtm/pkg/control/past"
+	"github.com/gti/gtm/pkg/control/retention"
 	"github.com/gti/gtm/pkg/control/rollout"
 	"github.com/gti/gtm/pkg/control/secure"
 	"github.com/gti/gtm/pkg/control/signals"
@@ -71,10 +73,14 @@ type server struct {
 	world    func() (*effect.World, error)
 	finder   *discover.Finder // of control
 	rollouts *rollout.Driver  // of control
-	followed atomic.Pointer[state.FollowStatus]
-	evidence state.Evidence // of health, as control hears it
-	demo     []*demoEndpoint
-	filled   chan struct{} // closed behind --apply; nil: there is none
+	audit    *audit.Log       // of control; nil without it
+	keeper   *retention.Keeper
+	// auditTeller tells webhooks of the audit log
+	auditTeller *notify.AuditTeller
+	followed    atomic.Pointer[state.FollowStatus]
+	evidence    state.Evidence // of health, as control hears it
+	demo        []*demoEndpoint
+	filled      chan struct{} // closed behind --apply; nil: there is none
 
 	announce  sync.Once
 	announced netip.Addr // in place of a wildcard address
@@ -108,6 +114,7 @@ func serveRoles(ctx context.Context, cfg *config, out io.Writer) (err error) {
 		g.Go(func() error { return s.signals.Run(ctx) })
 		g.Go(func() error { s.finder.Run(ctx); return nil })
 		g.Go(func() error { s.rollouts.Run(ctx); return nil })
+		g.Go(func() error { return s.keep(ctx) })
 		g.Go(func() error { s.runTransfers(ctx); return nil })
 	}
 	if s.events != nil {
@@ -187,7 +194,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		}
 		endpoints = []string{s.child.Endpoint()}
 	}
-	s.store, err = store.Open(ctx, store.Config{Endpoints: endpoints, TLS: cfg.tls, Logger: cfg.logger, Registerer: s.registry})
+	s.store, err = store.Open(ctx, store.Config{Endpoints: endpoints, Certs: cfg.etcdCerts, Logger: cfg.logger, Registerer: s.registry})
 	if err != nil {
 		return err
 	}
@@ -197,6 +204,9 @@ func (s *server) open(ctx context.Context) (err error) {
 		}
 	}
 	if cfg.roles[roleControl] { // before the edge, which passes on to it
+		if err := s.openAudit(); err != nil {
+			return err
+		}
 		if err := s.openTransfers(); err != nil {
 			return err
 		}
@@ -283,7 +293,7 @@ func (s *server) openControl() error {
 	if err != nil {
 		return err
 	}
-	if err := s.openFinder(); err != nil {
+	if err := errors.Join(s.openFinder(), s.openRetention(), s.openAuditTeller()); err != nil {
 		return err
 	}
 	if s.events != nil {
@@ -303,7 +313,7 @@ func (s *server) openControl() error {
 	s.book = s.cfg.door.Book(s.token, s.mirror, s.tokens, s.cfg.logger)
 	s.control, err = control.New(control.Config{Identities: s.book,
 		Store: s.store, Mirror: s.mirror, Past: answers, Events: kept, Keys: s.keys,
-		Signals: s.signals, World: s.world,
+		Signals: s.signals, World: s.world, Audit: s.audit, Retention: s.keeper.Status,
 		Following:    func() state.FollowStatus { return *s.followed.Load() },
 		EdgeNetworks: s.edgeNetworks(), OwnEdge: s.ownEdge(),
 		Evidence: &s.evidence, Space: s.store.Space, Logger: s.cfg.logger, Registerer: s.registry})
@@ -366,6 +376,7 @@ func (s *server) close() error {
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
+	errs = append(errs, s.audit.Close())
 	if s.child != nil {
 		errs = append(errs, s.child.Stop())
 	}

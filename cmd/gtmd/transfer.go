@@ -19,7 +19,7 @@ func (s *server) openTransfers() (err error) {
 		}
 	}
 	changer := change.New(change.Config{Store: s.store, State: change.FollowState(s.store, s.mirror),
-		Verdict: change.Known(s.mirror), World: s.world})
+		Verdict: change.Known(s.mirror), World: s.world, Journal: s.audit})
 	s.moves, err = transfer.NewControl(transfer.ControlConfig{Changer: changer, Changed: s.mirror.Changed, Keys: s.tsig,
 		Logger: s.cfg.logger, Registerer: s.registry})
 	return err

@@ -27,6 +27,13 @@ type Config struct {
 	Verdict func(health.PoolID) *health.Verdict
 	// World gives the geography by which the effect of changes is told; absent: the built-in one.
 	World func() (*effect.World, error)
+	// Journal is told of every change; nil: nobody is.
+	Journal Journal
+}
+
+// Journal hears of each change before it is made: its error stops that. ended is called with what became of it.
+type Journal interface {
+	Begin(*Plan) (ended func(made []state.Record, err error), err error)
 }
 
 // Changer plans and applies changes. It is safe for concurrent use; its changes of one tenant are applied one after the
@@ -81,9 +88,25 @@ func (c *Changer) Apply(ctx context.Context, p *Plan) ([]state.Record, error) {
 	if strings.TrimSpace(p.Author) == "" {
 		return nil, errors.New("a change needs an author: say who makes it")
 	}
+	if err := c.mayChange(ctx, p); err != nil {
+		return nil, err
+	}
 	if err := c.judged(ctx, p); err != nil {
 		return nil, err
 	}
+	if c.cfg.Journal == nil || p.Empty() {
+		return c.apply(ctx, p)
+	}
+	ended, err := c.cfg.Journal.Begin(p)
+	if err != nil {
+		return nil, fmt.Errorf("nothing was changed: %w", err)
+	}
+	records, err := c.apply(ctx, p)
+	ended(records, err)
+	return records, err
+}
+
+func (c *Changer) apply(ctx context.Context, p *Plan) ([]state.Record, error) {
 	end, err := c.queue.take(ctx, tenantsOf(p))
 	if err != nil {
 		return nil, err

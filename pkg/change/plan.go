@@ -107,6 +107,9 @@ func (p *Plan) Base() map[string]state.Generation {
 	return base
 }
 
+// BreakGlass is why guards are not to stop the change; empty: they do.
+func (p *Plan) BreakGlass() string { return p.in.BreakGlass }
+
 // Version gives the generation that wrote what the plan found of a resource; 0: nothing.
 func (p *Plan) Version(k spec.Key) state.Generation { return p.state.Version(k) }
 

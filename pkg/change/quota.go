@@ -198,7 +198,7 @@ func overQuota(state *State, after *overlay, steps []Step) (errs, warnings spec.
 		for _, e := range have.Beyond(would, spec.EffectiveQuota(platform, tenant)) {
 			switch {
 			case e.Would > e.Was:
-				errs.Add(beyond(tenant, e, pairs[tenant]))
+				errs.Add(beyond(platform, tenant, e, pairs[tenant]))
 			case newQuotas:
 				warnings.Add(&spec.Error{Resource: platformKey.String(), Field: "spec.limits.quota",
 					Msg:  fmt.Sprintf("%s has %d %s: its quota is %d", tenant, e.Would, e.Means, e.Limit),
@@ -246,11 +246,10 @@ func quotasOf(t *spec.Tenant) *spec.Quotas {
 }
 
 // beyond says what is too much, at the first resource that adds to it.
-func beyond(tenant string, e spec.Excess, pairs []pair) *spec.Error {
+func beyond(platform *spec.Tenant, tenant string, e spec.Excess, pairs []pair) *spec.Error {
 	out := &spec.Error{Resource: tenant,
-		Msg: fmt.Sprintf("with this change %s would have %d %s: its quota is %d, and it has %d", tenant, e.Would, e.Means, e.Limit, e.Was),
-		Hint: fmt.Sprintf("delete others, or ask who runs the platform to raise spec.limits.quota.tenants.%s.%s of %s",
-			tenant, e.Field, platformKey)}
+		Msg:  fmt.Sprintf("with this change %s would have %d %s: its quota is %d, and it has %d", tenant, e.Would, e.Means, e.Limit, e.Was),
+		Hint: "delete others, or " + spec.AskToRaise(platform, tenant, e.Field)}
 	for _, p := range pairs {
 		if p.new != nil && adds(p, e.Field) {
 			out.File, out.Line = p.new.Origin.File, p.new.Origin.LineOf("")

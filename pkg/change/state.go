@@ -25,6 +25,8 @@ type Store interface {
 	Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error)
 	Heads(ctx context.Context) (map[string]state.Generation, error)
 	History(ctx context.Context, tenant string, limit int) ([]state.Record, error)
+	// MadeAt tells when a generation was made; zero: that is not known any more.
+	MadeAt(ctx context.Context, tenant string, g state.Generation) (time.Time, error)
 }
 
 // State is what all tenants declare, each at its head. It is immutable and a spec.Lookup.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -100,6 +101,12 @@ func (m *memStore) Heads(ctx context.Context) (map[string]state.Generation, erro
 		heads[t] = m.head(t)
 	}
 	return heads, nil
+}
+
+func (m *memStore) MadeAt(_ context.Context, tenant string, g state.Generation) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.records[tenant][g-1].Time, nil
 }
 
 func (m *memStore) History(ctx context.Context, tenant string, limit int) ([]state.Record, error) {

@@ -62,7 +62,8 @@ func New(cfg Config) (*Client, error) {
 // Server is the URL of the API, without its version.
 func (c *Client) Server() *url.URL { return c.base.JoinPath() }
 
-// Do sends in (nil: no body) as JSON to a path below the API's version, and decodes the reply into out (nil: it is not read). Segments of
+// Do sends in (nil: no body) as JSON to a path below the API's version, and decodes the reply into out (nil: it is not read; a *[]byte gets
+// it as it is). Segments of
 // the path are escaped by who calls. What the API refuses is an *api.Problem, what is no reply of it a *ReplyError, and no reply an
 // *UnreachableError.
 func (c *Client) Do(ctx context.Context, method, path string, query url.Values, in, out any) error {
@@ -137,6 +138,10 @@ func (c *Client) read(response *http.Response, out any) error {
 		}
 		return wrong
 	case out == nil:
+		return nil
+	}
+	if text, ok := out.(*[]byte); ok {
+		*text = data
 		return nil
 	}
 	if wrong.Err = json.Unmarshal(data, out); wrong.Err != nil {

@@ -213,7 +213,7 @@ var least = map[string]string{
 	"list-signed-zones": "platform viewer", "get-signed-zone": "platform viewer",
 	"roll-key": "platform operator", "ds-seen": "platform operator", "ds-gone": "platform operator",
 	"forget-edge": "platform operator", "forget-vantage": "platform operator",
-	"store-accept": "platform admin", "store-rebuild": "platform admin",
+	"store-accept": "platform admin", "store-rebuild": "platform admin", "audit": "platform admin",
 	"whoami": "", "login": "",
 }
 

@@ -3,8 +3,79 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
+
+	"github.com/gti/gtm/pkg/access"
+	"github.com/gti/gtm/pkg/control/rate"
+	"github.com/gti/gtm/pkg/spec"
 )
+
+// withinRate counts a request that is about one tenant, and refuses it where that tenant has had as many as its quota allows. What says
+// how endpoints are has a share of its own.
+func (s *Server) withinRate(w http.ResponseWriter, r *http.Request, pattern string) bool {
+	who, tenant := s.payer(r, pattern)
+	if who == "" || r.Method == http.MethodPut {
+		return true
+	}
+	platform := s.platform()
+	each := spec.EffectiveQuota(platform, tenant).Requests
+	left := s.rates.Take(who, each, s.cfg.Now())
+	w.Header().Set("RateLimit-Policy", fmt.Sprintf(`"requests";q=%d;w=%d`, left.Most, int(rate.Window.Seconds())))
+	w.Header().Set("RateLimit", fmt.Sprintf(`"requests";r=%d;t=%d`, left.Requests, wholeSeconds(left.Reset)))
+	if left.Wait == 0 {
+		return true
+	}
+	s.metrics.limited.Inc()
+	w.Header().Set("Retry-After", strconv.Itoa(wholeSeconds(left.Wait)))
+	writeProblem(w, problemf(http.StatusTooManyRequests, "%s asks more often than its quota allows, %d requests a second: "+
+		"nothing was done, try again in %d s, or %s", who, each, wholeSeconds(left.Wait), spec.AskToRaise(platform, tenant, "requests")))
+	return false
+}
+
+// payer gives by what name a request is counted, and whose quota that has: a service token's by its tenant, whatever it asks for; others'
+// by the tenant that it is about, where they have a role, or else by their own name, so that nobody uses up a stranger's. Empty: by none.
+func (s *Server) payer(r *http.Request, pattern string) (who, tenant string) {
+	c := callerOf(r.Context())
+	if tenant = c.who.Tenant; tenant == "" {
+		tenant = tenantIn(r, pattern)
+	}
+	switch {
+	case tenant == "" || tenant == spec.Platform:
+		return "", ""
+	case !c.grants.Allow(access.Read, tenant):
+		return c.who.Name, tenant
+	case s.cfg.Mirror.Tenant(tenant).Head == 0:
+		return "", ""
+	}
+	return tenant, tenant
+}
+
+func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
+
+// tenantIn gives the tenant that a request is about, as its path or its query says; empty: it is about none, or about several.
+func tenantIn(r *http.Request, pattern string) string {
+	_, path, _ := strings.Cut(pattern, " ")
+	given := strings.Split(r.URL.Path, "/")
+	for i, part := range strings.Split(path, "/") {
+		if part == "{tenant}" && i < len(given) {
+			return given[i]
+		}
+	}
+	return r.URL.Query().Get("tenant")
+}
+
+// platform gives what the platform sets for all; nil: nothing.
+func (s *Server) platform() *spec.Tenant {
+	v, _ := s.cfg.Mirror.Tenant(spec.Platform).Resources.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindTenant, Name: spec.Platform})
+	t, _ := specOf[*spec.Tenant](v.Resource)
+	return t
+}
 
 // admission lets a bounded number of requests work at the same time, and a bounded number wait. Those who wait go on in the order in
 // which their authors came round: who has many waiting takes turns with who has one. It is safe for concurrent use.

@@ -14,6 +14,7 @@ import (
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -121,6 +122,9 @@ func unauthorized(w http.ResponseWriter, err error) {
 // enforce lets a request through to its operation, if the caller may do that.
 func (s *Server) enforce(h huma.Context, next func(huma.Context)) {
 	if refused := s.refusal(h); refused != nil {
+		if c := callerOf(h.Context()); c.who.Name != "" && h.Method() != http.MethodGet {
+			s.cfg.Audit.Refuse(chain.ActCall, c.who.Name, nil, h.Method()+" "+h.URL().Path, "", refused)
+		}
 		_, w := humago.Unwrap(h)
 		writeProblem(w, refused)
 		return

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
@@ -171,7 +173,11 @@ func (s *Server) history(ctx context.Context, in *historyInput) (*reply[api.Hist
 	if err != nil {
 		return nil, problemOf(err)
 	}
-	out := api.History{Records: make([]api.Record, 0, len(records)), More: more}
+	oldest, err := s.cfg.Store.Oldest(ctx, in.Tenant)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	out := api.History{Records: make([]api.Record, 0, len(records)), More: more, Oldest: uint64(oldest)}
 	for _, r := range records {
 		out.Records = append(out.Records, wireRecord(r))
 	}
@@ -187,7 +193,12 @@ func (s *Server) accept(ctx context.Context, in *acceptInput) (*reply[api.Accept
 		return nil, problemf(http.StatusConflict, "the store is empty, and edges that take that answer nothing more: "+
 			"gtmctl store rebuild -f DIR fills it first, and then has it accepted")
 	}
-	if err := s.cfg.Store.Accept(ctx, who); err != nil {
+	ended, err := s.cfg.Audit.Ask(chain.ActAccept, who, "", "", "")
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	err = s.cfg.Store.Accept(ctx, who)
+	if ended(err); err != nil {
 		return nil, problemOf(err)
 	}
 	s.cfg.Logger.Warn("the store's present state was accepted although it may have gone back", "author", who)
@@ -227,6 +238,9 @@ func (s *Server) oneChange(ctx context.Context, in *changeInput) (*reply[api.Cha
 	if err != nil {
 		return nil, problemOf(err)
 	}
+	if oldest, err := s.cfg.Store.Oldest(ctx, in.Tenant); err != nil || at < oldest {
+		return nil, problemOf(cmp.Or(err, error(&store.RemovedError{Tenant: in.Tenant, At: at, Oldest: oldest, To: head})))
+	}
 	if record == nil {
 		return nil, problemf(http.StatusNotFound, "%s@%d is older than the last %d changes, which history tells", in.Tenant, at,
 			historyAtMost)
@@ -260,6 +274,11 @@ func (s *Server) oneChange(ctx context.Context, in *changeInput) (*reply[api.Cha
 // readAt reads a state, as far as it can be read: what of it is damaged is noted.
 func (s *Server) readAt(ctx context.Context, tenant string, at state.Generation, out *api.Change) (state.TenantState, error) {
 	state, err := s.cfg.Store.Read(ctx, tenant, at)
+	var removed *store.RemovedError
+	if errors.As(err, &removed) {
+		out.Incomplete = err.Error()
+		return state, nil
+	}
 	var damaged *store.DamagedError
 	if errors.As(err, &damaged) {
 		out.Incomplete = fmt.Sprintf("not all of %s@%d can be read: %v", tenant, at, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/control/keys"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/zone/dnssec"
@@ -119,8 +120,14 @@ func (s *Server) askKeys(ctx context.Context, name, what string, do func(zone st
 		return nil, err
 	}
 	name = canonicalZone(name)
+	ended, err := s.cfg.Audit.Ask(chain.ActKeys, authorOf(ctx), spec.Platform, name, what)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	err = do(name)
+	ended(err)
 	var refused *keys.RefusedError
-	switch err := do(name); {
+	switch {
 	case errors.As(err, &refused):
 		return nil, problemf(http.StatusConflict, "%s", err)
 	case err != nil:

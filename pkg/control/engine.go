@@ -11,6 +11,7 @@ import (
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/control/plans"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -33,6 +34,8 @@ type Store interface {
 	WithdrawRelease(ctx context.Context, r store.Release) error
 	PutBackEdges(ctx context.Context, edges []store.Edge) error
 	PushFound(ctx context.Context, lists ...spec.Found) error
+	// Oldest gives the oldest generation of a tenant that can be read.
+	Oldest(ctx context.Context, tenant string) (state.Generation, error)
 	HasFound(ctx context.Context, lists ...spec.Found) (bool, error)
 	EditAim(ctx context.Context, tenant string, fenced bool, edit func(*state.Aim) error) (state.Aim, error)
 	plans.Waiting
@@ -53,9 +56,15 @@ func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, ten
 	in.Foresee, in.BreakGlass = true, glassOf(ctx)
 	plan, err := s.changer.Plan(ctx, in)
 	if err != nil {
+		if !dryRun {
+			s.cfg.Audit.Refuse(chain.ActChange, in.Author, tenants, "", in.Message, err)
+		}
 		return nil, v.refused(err)
 	}
 	if err := s.mayMake(ctx, &in, plan, dryRun); err != nil {
+		if !dryRun {
+			s.cfg.Audit.Refuse(chain.ActChange, in.Author, tenants, "", in.Message, err)
+		}
 		return nil, err
 	}
 	if narrowed := narrow(ctx, &in); narrowed && !dryRun && !plan.Empty() {
@@ -69,6 +78,9 @@ func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, ten
 	if !dryRun && !plan.Empty() {
 		records, err := s.changer.Apply(ctx, plan)
 		s.seen(ctx, records)
+		if errors.As(err, new(*change.TooManyError)) {
+			s.cfg.Audit.Refuse(chain.ActChange, in.Author, tenants, "", in.Message, err)
+		}
 		if err != nil {
 			return nil, s.failed(ctx, v, plan, err)
 		}
@@ -162,7 +174,10 @@ func changeProblem(err error) int {
 	var large *store.TooLargeError
 	var ask *change.AskError
 	var full *store.PendingError
+	var removed *store.RemovedError
 	switch {
+	case errors.As(err, &removed):
+		return http.StatusGone
 	case errors.As(err, &full), errors.As(err, &pinned), errors.As(err, &moved),
 		errors.As(err, &back), errors.As(err, &ask):
 		return http.StatusConflict

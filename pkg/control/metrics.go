@@ -16,6 +16,7 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	edges    *prometheus.GaugeVec
 	pushes   *prometheus.CounterVec
+	limited  prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -37,11 +38,13 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Help: "Lists of endpoints that were pushed, by what became of them: written, same (the store has them), late (their tenant " +
 				"has written its share), failed (the store did not take them).",
 		}, []string{"outcome"}),
+		limited: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_control_limited_requests_total",
+			Help: "Requests that were refused since their tenant made more a second than its quota allows."}),
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.edges, m.pushes} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.edges, m.pushes, m.limited} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}

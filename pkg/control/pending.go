@@ -12,6 +12,7 @@ import (
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/control/plans"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -85,6 +86,9 @@ func (s *Server) failed(ctx context.Context, v *view, plan *change.Plan, err err
 	switch {
 	case !errors.As(err, &refused):
 		return v.refused(err)
+	}
+	s.cfg.Audit.Refuse(chain.ActChange, plan.Author, tenantsOf(plan), "", plan.Message, refused)
+	switch {
 	case !refused.Waits || errors.As(err, &partly):
 		p := problemf(http.StatusConflict, "%s; %s", v.text(refusedBy(refused)), done(err))
 		p.Errors = v.said(refused)
@@ -100,6 +104,16 @@ func (s *Server) failed(ctx context.Context, v *view, plan *change.Plan, err err
 		v.text(refusedBy(refused)), waits.Name(), waits.Expires.Format(time.RFC3339), waits.Author, waits.Name())
 	p.Errors, p.Pending = v.said(refused), v.pending(waits)
 	return p
+}
+
+// tenantsOf lists whose resources a plan changes.
+func tenantsOf(p *change.Plan) []string {
+	var names []string
+	for i := range p.Parts {
+		names = append(names, p.Parts[i].Tenant)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // said gives what guards say, without what is not seen.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -43,6 +44,7 @@ func problemOf(err error) error {
 	var unknown *store.UnknownError
 	var changed *change.ChangedError
 	var refused *change.RefusedError
+	var many *change.TooManyError
 	switch {
 	case err == nil:
 		return nil
@@ -60,6 +62,9 @@ func problemOf(err error) error {
 		p := problemf(http.StatusUnprocessableEntity, "%s; %s", countFaults(faults), done(err))
 		p.Errors = api.Issues(faults)
 		return p
+	case errors.As(err, &many):
+		return huma.ErrorWithHeaders(problemf(http.StatusTooManyRequests, "%s; nothing was changed", err),
+			http.Header{"Retry-After": {strconv.Itoa(wholeSeconds(many.Wait))}})
 	case changeProblem(err) != 0:
 		return problemf(changeProblem(err), "%s", err)
 	case errors.Is(err, store.ErrNotFound):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
@@ -47,7 +48,8 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 	if err := r.want(rest.FromMemory, d.put); err != nil {
 		return nil, problemOf(err)
 	}
-	changer := change.New(change.Config{Store: s.cfg.Store, Now: s.cfg.Now}) // by what the store holds now, whatever control follows
+	// By what the store holds now, whatever control follows.
+	changer := change.New(change.Config{Store: s.cfg.Store, Now: s.cfg.Now, Journal: s.cfg.Audit})
 	plan, err := changer.Plan(ctx, change.Input{Put: r.put, DropUnknown: rest.DropUnknown, Unbounded: true,
 		Author: authorOf(ctx), Message: rest.Message})
 	if err != nil {
@@ -61,7 +63,12 @@ func (s *Server) rebuild(ctx context.Context, in *rebuildInput) (*reply[api.Rebu
 	if rest.DryRun {
 		return &reply[api.RebuildReply]{out}, nil
 	}
-	if err := r.carryOut(ctx, changer, plan, &out); err != nil {
+	ended, err := s.cfg.Audit.Ask(chain.ActRebuild, plan.Author, "", "", plan.Message)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	err = r.carryOut(ctx, changer, plan, &out)
+	if ended(err); err != nil {
 		return nil, r.halfway(err)
 	}
 	return &reply[api.RebuildReply]{out}, nil

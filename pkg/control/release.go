@@ -11,6 +11,7 @@ import (
 
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -64,7 +65,7 @@ func (s *Server) resume(ctx context.Context, in *resumeInput) (*reply[api.Resume
 	}
 	word := store.Release{Tenant: in.Tenant, Pool: in.Pool, Resume: true, Time: s.cfg.Now().UTC(), Author: authorOf(ctx),
 		Reason: in.Body.Reason}
-	if err := s.cfg.Store.PutRelease(ctx, word, releaseTTL); err != nil {
+	if err := s.putRelease(ctx, word); err != nil {
 		return nil, problemOf(err)
 	}
 	s.cfg.Logger.Warn("a pool that is kept out is to be resumed", "tenant", word.Tenant, "pool", word.Pool, "author", word.Author,
@@ -77,6 +78,17 @@ func (s *Server) resume(ctx context.Context, in *resumeInput) (*reply[api.Resume
 		return nil, problemf(http.StatusConflict, "%s/%s stays out, since it has failed again: %s", in.Tenant, in.Pool, after.Why)
 	}
 	return &reply[api.Resumed]{api.Resumed{Out: before.Out, Up: after.Up, Why: after.Why}}, nil
+}
+
+// putRelease tells the judge a person's word.
+func (s *Server) putRelease(ctx context.Context, word store.Release) error {
+	ended, err := s.cfg.Audit.Ask(chain.ActRelease, word.Author, word.Tenant, word.Pool, word.Reason)
+	if err != nil {
+		return err
+	}
+	err = s.cfg.Store.PutRelease(ctx, word, releaseTTL)
+	ended(err)
+	return err
 }
 
 // untilIn waits a while to see that a pool is kept out no more, and gives it.
@@ -114,7 +126,7 @@ func (s *Server) release(ctx context.Context, in *releaseInput) (*reply[api.Rele
 	if len(held) == 0 {
 		return &reply[api.Released]{out}, s.heard(ctx)
 	}
-	if err := s.cfg.Store.PutRelease(ctx, word, releaseTTL); err != nil {
+	if err := s.putRelease(ctx, word); err != nil {
 		return nil, problemOf(err)
 	}
 	s.cfg.Logger.Warn("a release of what the brake holds was asked for", "tenant", word.Tenant, "pool", word.Pool,

@@ -25,10 +25,12 @@ import (
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit"
 	"github.com/gti/gtm/pkg/control/described"
 	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/control/once"
 	"github.com/gti/gtm/pkg/control/past"
+	"github.com/gti/gtm/pkg/control/rate"
 	"github.com/gti/gtm/pkg/control/share"
 	"github.com/gti/gtm/pkg/control/signals"
 	"github.com/gti/gtm/pkg/store"
@@ -72,6 +74,10 @@ type Config struct {
 	Signals *signals.Intake
 	// Keys looks after signed zones; nil: this control does not.
 	Keys Keys
+	// Audit is told who did what, before that is answered; nil: nobody is.
+	Audit *audit.Log
+	// Retention tells what is kept of the past; nil: it is not shown.
+	Retention func() api.Retention
 	// Identities knows who asks; nil: Token alone, which opens everything under /v1/.
 	Identities *identity.Book
 	Token      string
@@ -109,6 +115,7 @@ type Server struct {
 	smallBodies, largeBodies budget
 	small, large             *admission
 	pushes                   *share.Shares // of lists of endpoints
+	rates                    rate.Limits   // of requests
 	// patience is how long the judge has for a release.
 	patience time.Duration
 
@@ -161,7 +168,7 @@ func New(cfg Config) (*Server, error) {
 		small: newAdmission(smallAtOne, mayWait, eachWaits), large: newAdmission(largeAtOne, mayWait, eachWaits)}
 	s.smallBodies.most, s.largeBodies.most = smallBodies, cfg.MaxBody+smallBodies
 	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now,
-		Verdict: change.Known(cfg.Mirror), World: cfg.World})
+		Verdict: change.Known(cfg.Mirror), World: cfg.World, Journal: cfg.Audit})
 	if err := s.routes(); err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
@@ -280,9 +287,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if _, pattern := s.mux.Handler(r); pattern == "" {
+	_, pattern := s.mux.Handler(r)
+	if pattern == "" {
 		writeProblem(rec, problemf(http.StatusNotFound, "there is no %s %s; %s/openapi.json lists what there is",
 			r.Method, r.URL.Path, api.Version))
+		return
+	}
+	if !s.withinRate(rec, r, pattern) {
 		return
 	}
 	admitted, done := s.admit(rec, r)

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/control/explain"
 	"github.com/gti/gtm/pkg/store"
 )
@@ -32,6 +34,11 @@ func (s *Server) routeStatus(h huma.API) {
 	huma.Register(h, operation("status", need{access.Read, ofAllSeen}, http.MethodGet, "/status", "The whole system at a glance"), s.status)
 	huma.Register(h, operation("explain", need{access.Read, ofAllSeen}, http.MethodGet, "/explain", "What a client gets, and why"),
 		s.explain)
+	audits := operation("audit", need{access.Administer, ofPlatform}, http.MethodGet, "/audit",
+		"The audit log of this control, as lines of JSON, oldest first")
+	audits.Responses = map[string]*huma.Response{"200": {Description: http.StatusText(http.StatusOK),
+		Content: map[string]*huma.MediaType{"application/jsonl": {Schema: schemaOf[chain.Entry](h)}}}}
+	huma.Register(h, audits, s.audit)
 }
 
 // identified gives the heads, and what identifies them where that is known.
@@ -62,6 +69,7 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], e
 	s.addChanges(out.Pools)
 	s.addSignals(out.Pools)
 	out.Events = s.eventsKept(ctx)
+	s.addKept(ctx, &out)
 	if s.cfg.Past != nil {
 		out.Past = s.cfg.Past.Status()
 	}
@@ -84,6 +92,53 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], e
 	out.Edges = s.askAll(ctx, edges)
 	s.viewOf(ctx).status(&out)
 	return &reply[api.Status]{out}, nil
+}
+
+type auditInput struct {
+	After uint64 `query:"after" doc:"the number of the entry behind which to begin"`
+	Limit int    `query:"limit" minimum:"1" maximum:"100000" default:"10000" doc:"how many at most"`
+}
+
+// mostAudit is how many bytes of the log one answer has; who wants more asks for what is behind it.
+const mostAudit = 64 << 20
+
+// audit sends lines of the log as they stand on the disk, so that they can be verified.
+func (s *Server) audit(_ context.Context, in *auditInput) (*huma.StreamResponse, error) {
+	if s.cfg.Audit == nil {
+		return nil, problemf(http.StatusNotFound, "this control keeps no audit log")
+	}
+	return &huma.StreamResponse{Body: func(h huma.Context) {
+		h.SetHeader("Content-Type", "application/jsonl")
+		lines, bytes := 0, 0
+		err := s.cfg.Audit.Read(in.After, func(_ uint64, line []byte) error {
+			if lines == in.Limit || bytes > mostAudit {
+				return io.EOF
+			}
+			lines, bytes = lines+1, bytes+len(line)
+			_, err := h.BodyWriter().Write(append(line, '\n'))
+			return err
+		})
+		if err != nil && !errors.Is(err, io.EOF) { // what was sent is whole lines, and who asked asks for the rest
+			s.cfg.Logger.Warn("the audit log was not sent to its end", "error", err)
+		}
+	}}, nil
+}
+
+// addKept tells of the audit log, and of what is kept of the past. How that goes concerns all tenants.
+func (s *Server) addKept(ctx context.Context, out *api.Status) {
+	all := grantsOf(ctx).SeesAll()
+	if s.cfg.Audit != nil && all {
+		status := s.cfg.Audit.Status()
+		out.Audit = &status
+	}
+	if s.cfg.Retention == nil {
+		return
+	}
+	kept := s.cfg.Retention()
+	out.Retention = &api.Retention{For: kept.For, Generations: kept.Generations}
+	if all {
+		out.Retention = &kept
+	}
 }
 
 // followed tells how control follows the store; nil: it does not know.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/tokens"
@@ -124,7 +125,12 @@ func (s *Server) newToken(ctx context.Context, in *newTokenInput) (*reply[api.Ne
 	if !b.Forever {
 		one.Expires = s.cfg.Now().UTC().Add(long).Truncate(time.Second)
 	}
+	ended, err := s.cfg.Audit.Ask(chain.ActToken, one.By, one.Tenant, "make "+one.Name+" as "+one.Role, "")
+	if err != nil {
+		return nil, problemOf(err)
+	}
 	secret, err := all.Create(ctx, one)
+	ended(err)
 	switch {
 	case errors.Is(err, tokens.ErrExists):
 		return nil, problemf(http.StatusConflict, "there is a token %s/%s already: choose another name, or run gtmctl token revoke %s/%s "+
@@ -147,7 +153,13 @@ func (s *Server) revokeToken(ctx context.Context, in *tokenInput) (*reply[api.Re
 	if err != nil {
 		return nil, err
 	}
-	switch err := all.Revoke(ctx, tokens.Key{Tenant: in.Tenant, Name: in.Name}); {
+	ended, err := s.cfg.Audit.Ask(chain.ActToken, authorOf(ctx), in.Tenant, "revoke "+in.Name, "")
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	err = all.Revoke(ctx, tokens.Key{Tenant: in.Tenant, Name: in.Name})
+	ended(err)
+	switch {
 	case errors.Is(err, tokens.ErrAbsent):
 		var names []string
 		for _, t := range all.List(func(tenant string) bool { return tenant == in.Tenant }) {

@@ -15,6 +15,7 @@ import (
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -154,7 +155,12 @@ func neverSeen(vantages, seen []string) (warnings spec.Errors) {
 }
 
 func (s *Server) forget(ctx context.Context, in *vantageInput) (*reply[api.Forgotten], error) {
+	ended, err := s.cfg.Audit.Ask(chain.ActForget, authorOf(ctx), "", "vantage/"+in.ID, "")
+	if err != nil {
+		return nil, problemOf(err)
+	}
 	pools, err := s.cfg.Store.ForgetVantage(ctx, in.ID)
+	ended(err)
 	switch {
 	case errors.Is(err, store.ErrVantageAlive):
 		return nil, problemf(http.StatusConflict, "%s", err)

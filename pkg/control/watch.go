@@ -12,6 +12,7 @@ import (
 
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/store"
 )
 
@@ -190,7 +191,12 @@ func (s *Server) routeEdges(h huma.API) {
 }
 
 func (s *Server) forgetEdge(ctx context.Context, in *edgeInput) (*reply[api.ForgottenEdge], error) {
-	err := s.cfg.Store.ForgetEdge(ctx, in.ID)
+	ended, err := s.cfg.Audit.Ask(chain.ActForget, authorOf(ctx), "", "edge/"+in.ID, "")
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	err = s.cfg.Store.ForgetEdge(ctx, in.ID)
+	ended(err)
 	switch {
 	case errors.Is(err, store.ErrEdgeAlive):
 		return nil, problemf(http.StatusConflict, "%s", err)

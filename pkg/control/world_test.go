@@ -50,6 +50,7 @@ type memory struct {
 	back         []dnssec.Keyset
 	verdictsBack []health.Verdict
 	edgesBack    []store.Edge
+	oldest       state.Generation
 	pushed       int                     // lists that were pushed
 	elsewhere    map[state.SourceID]bool // another control pushed something else, and that is not followed yet
 	onAccept     func()
@@ -169,6 +170,19 @@ func (m *memory) Accept(_ context.Context, author string) error {
 		m.onAccept()
 	}
 	return m.err
+}
+
+func (m *memory) MadeAt(_ context.Context, tenant string, g state.Generation) (at time.Time, err error) {
+	for _, r := range m.records {
+		if r.Tenant == tenant && r.Generation == g {
+			at = r.Time
+		}
+	}
+	return at, m.err
+}
+
+func (m *memory) Oldest(context.Context, string) (state.Generation, error) {
+	return max(m.oldest, 1), m.err
 }
 
 func (m *memory) History(_ context.Context, tenant string, limit int) ([]state.Record, error) {

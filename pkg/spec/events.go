@@ -115,6 +115,10 @@ func (c *checker) eventTarget(t *EventTarget, path string) {
 		}
 	}
 	for i, kind := range t.Kinds {
+		if kind == AuditKind {
+			c.auditTarget(t, path)
+			continue
+		}
 		c.oneOf(indexed(path+".kinds", i), kind, EventKinds...)
 	}
 	if len(t.Pools) > maxEventPools {
@@ -126,6 +130,22 @@ func (c *checker) eventTarget(t *EventTarget, path string) {
 			c.fail(indexed(path+".pools", i), "", "%q is not a pool as in %s", shorten(pool),
 				map[bool]string{true: "shop/eu", false: "eu, of this tenant"}[form])
 		}
+	}
+}
+
+// AuditKind as a kind of a target of the platform has it told the audit logs of controls. It is no kind of events, and nobody gets it who
+// does not name it.
+const AuditKind = "audit"
+
+// WantsAudit reports whether a target of the platform is told the audit log.
+func (t *EventTarget) WantsAudit() bool { return slices.Contains(t.Kinds, AuditKind) }
+
+func (c *checker) auditTarget(t *EventTarget, path string) {
+	if c.r.Tenant != Platform {
+		c.fail(path+".kinds", "", "the audit log tells of all tenants: only the tenant %s has it told", Platform)
+	}
+	if t.FormatOr() != FormatJSON {
+		c.fail(path+".format", "name another target for people", "the audit log is told as %s alone", FormatJSON)
 	}
 }
 

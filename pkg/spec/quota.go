@@ -27,10 +27,14 @@ type Quota struct {
 	Megabytes int `json:"megabytes,omitempty" yaml:"megabytes,omitempty" zero:"absent"`
 	// Sources of endpoints of all its pools.
 	Sources int `json:"sources,omitempty" yaml:"sources,omitempty" zero:"absent"`
+	// Changes an hour. It bounds what is done, not what there is.
+	Changes int `json:"changes,omitempty" yaml:"changes,omitempty" zero:"absent"`
+	// Requests a second at each control, signals and lists of endpoints apart, which have shares of their own. Likewise.
+	Requests int `json:"requests,omitempty" yaml:"requests,omitempty" zero:"absent"`
 }
 
 var defaultQuota = Quota{Resources: 50_000, Services: 20_000, Endpoints: 100_000, Overrides: 10_000, Checks: 20_000, Megabytes: 64,
-	Sources: 256}
+	Sources: 256, Changes: 3600, Requests: 500}
 
 // What a quota can be set to at all.
 const (
@@ -53,6 +57,8 @@ func (q *Quota) fields() []quotaField {
 		{"checks", "checks a second", &q.Checks},
 		{"megabytes", "MB of resources", &q.Megabytes},
 		{"sources", "sources of endpoints", &q.Sources},
+		{"changes", "changes an hour", &q.Changes},
+		{"requests", "requests a second", &q.Requests},
 	}
 }
 
@@ -68,6 +74,16 @@ func EffectiveQuota(platform *Tenant, tenant string) Quota {
 		limit = set.All.over(limit)
 	}
 	return set.Tenants[tenant].over(limit)
+}
+
+// AskToRaise tells whom to ask for more of a field of a tenant's quota.
+func AskToRaise(platform *Tenant, tenant, field string) string {
+	whom := "who runs the platform"
+	if platform != nil && platform.Contact != "" {
+		whom = platform.Contact
+	}
+	return "ask " + whom + " to raise spec.limits.quota.tenants." + tenant + "." + field + " of " +
+		Key{Platform, KindTenant, Platform}.String()
 }
 
 // over gives q, with what is absent as in the other one.

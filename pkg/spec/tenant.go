@@ -7,11 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Tenant is what a tenant sets for all of itself. Its name is the tenant's. That of the platform sets defaults and bounds for all.
 type Tenant struct {
-	Brake *Brake `json:"brake,omitempty" yaml:"brake,omitempty"`
+	// Contact is whom people are to ask, as in dns@example.net. That of the platform's Tenant is told with what is refused.
+	Contact string `json:"contact,omitempty" yaml:"contact,omitempty"`
+	Brake   *Brake `json:"brake,omitempty" yaml:"brake,omitempty"`
 	// Events says who is told what changes of the tenant's health; of the platform's Tenant, of all tenants'.
 	Events *Events `json:"events,omitempty" yaml:"events,omitempty"`
 	// Limits bound what tenants may set. The platform's alone has them.
@@ -40,6 +43,8 @@ type Limits struct {
 	Probe map[string][]netip.Prefix `json:"probe,omitempty" yaml:"probe,omitempty"`
 	// Quota bounds how much tenants declare.
 	Quota *Quotas `json:"quota,omitempty" yaml:"quota,omitempty"`
+	// Retention is how long generations of all tenants stay.
+	Retention *Retention `json:"retention,omitempty" yaml:"retention,omitempty"`
 }
 
 // BrakeLimits bound a Brake. What is absent is not bounded.
@@ -85,6 +90,10 @@ const (
 	minBrakeWindow = Duration(time.Second)
 	maxBrakeWindow = Duration(time.Hour)
 )
+
+const maxContact = 256
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 func (*Tenant) kind() Kind { return KindTenant }
 
@@ -167,6 +176,9 @@ func (c *checker) tenant(t *Tenant) {
 	if c.r.Name != c.r.Tenant {
 		c.fail("name", "write "+c.r.Tenant, "is not that of the tenant, %s", c.r.Tenant)
 	}
+	if n := len(t.Contact); n > maxContact || strings.ContainsFunc(t.Contact, unprintable) {
+		c.fail("spec.contact", "", "wants one line of at most %d bytes, as in dns@example.net", maxContact)
+	}
 	if t.Brake != nil {
 		c.brake(t.Brake)
 	}
@@ -180,6 +192,7 @@ func (c *checker) tenant(t *Tenant) {
 	default:
 		c.lent(t.Limits.Probe)
 		c.quotas(t.Limits.Quota)
+		c.retention(t.Limits.Retention)
 		if t.Limits.Brake != nil {
 			c.brakeLimits(t.Limits.Brake)
 		}
@@ -328,4 +341,50 @@ func durationText(d Duration) string {
 		return ""
 	}
 	return d.String()
+}
+
+// Retention is how long generations stay in the store. What is absent is the default.
+type Retention struct {
+	// For is how long a generation stays after another took its place.
+	For Duration `json:"for,omitempty" yaml:"for,omitempty" zero:"absent"`
+	// Generations is how many of each tenant stay at least.
+	Generations int `json:"generations,omitempty" yaml:"generations,omitempty" zero:"absent"`
+}
+
+var defaultRetention = Retention{For: Duration(30 * 24 * time.Hour), Generations: 50}
+
+// What a retention can be set to at all. A day is what gtmctl explain --at looks back.
+const (
+	minRetention         = Duration(24 * time.Hour)
+	maxRetention         = Duration(100 * 365 * 24 * time.Hour)
+	maxRetainGenerations = 1_000_000
+)
+
+// EffectiveRetention gives what the platform's Tenant sets, or else the defaults. It may be nil.
+func EffectiveRetention(platform *Tenant) Retention {
+	r := defaultRetention
+	if platform == nil || platform.Limits == nil || platform.Limits.Retention == nil {
+		return r
+	}
+	set := platform.Limits.Retention
+	if set.For > 0 {
+		r.For = set.For
+	}
+	if set.Generations > 0 {
+		r.Generations = set.Generations
+	}
+	return r
+}
+
+func (c *checker) retention(r *Retention) {
+	const path = "spec.limits.retention"
+	if r == nil {
+		return
+	}
+	if r.For != 0 && (r.For < minRetention || r.For > maxRetention) {
+		c.fail(path+".for", "", "%s is out of range: it can be %s to %s", r.For, minRetention, maxRetention)
+	}
+	if r.Generations != 0 {
+		c.between(path+".generations", r.Generations, 1, maxRetainGenerations)
+	}
 }

@@ -56,6 +56,8 @@ type Config struct {
 	Endpoints []string
 	// TLS is used with https:// only; nil there: the system's roots, no client certificate.
 	TLS *tls.Config
+	// Certs, if not nil, take the place of TLS: files that are read again when they change.
+	Certs *link.Certs
 	// Prefix of all keys; default DefaultPrefix. It ends in a slash.
 	Prefix string
 	// Logger and Registerer may be nil.
@@ -118,7 +120,8 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	l, err := link.Open(link.Config{Endpoints: cfg.Endpoints, TLS: cfg.TLS, Logger: cfg.Logger, Registerer: cfg.Registerer})
+	l, err := link.Open(link.Config{Endpoints: cfg.Endpoints, TLS: cfg.TLS, Certs: cfg.Certs, Logger: cfg.Logger,
+		Registerer: cfg.Registerer})
 	if err != nil {
 		return nil, err
 	}

@@ -53,11 +53,15 @@ func (c *Client) commit(ctx context.Context, ch Change) (state.Record, error) {
 // and it is never made twice, since it compares the heads.
 func (c *Client) make(ctx context.Context, ch Change, t *draft) (state.Record, error) {
 	open := false // an attempt's answer was lost: it may have been made, or may yet be
-	for {
+	for swept := 0; ; {
 		resp, err := c.transact(ctx, t, &open)
 		again := false
 		if err == nil && !resp.Succeeded {
 			again, err = c.passDamaged(ctx, ch, t, resp)
+			if err == nil && !again && swept < mostSwept {
+				swept++
+				again, err = c.passSwept(ctx, t)
+			}
 		}
 		if !again {
 			return c.outcome(ctx, ch, t, resp, open, err)
@@ -117,7 +121,12 @@ type draft struct {
 	bytes    int
 	runs     []layout.Run
 	passed   map[string]int64 // damaged heads that are let pass, by tenant: etcd's revision of each
+	bare     int              // so many of ops are there without runs
+	swept    int64            // etcd's revision of when runs were removed last, before it was looked for them
 }
+
+// mostSwept is how often a change looks anew for its runs since some were removed meanwhile.
+const mostSwept = 10
 
 func (d *draft) what() string {
 	return fmt.Sprintf("changing %s to generation %d", d.record.Tenant, d.record.Generation)
@@ -213,10 +222,16 @@ const (
 	textBatchBytes = 1 << 20
 )
 
-// addTexts adds the runs that the store does not have. Runs are never removed, so that what is there now
-// is there when the transaction runs; and since nothing looks at a run that no version names, those that do not fit one
+// addTexts adds the runs that the store does not have. The transaction compares that none was removed since, so that what is there now
+// is there when it runs; and since nothing looks at a run that no version names, those that do not fit one
 // request together with what names them are written before, in requests of their own.
 func (c *Client) addTexts(ctx context.Context, t *draft) error {
+	if len(t.runs) == 0 {
+		return nil
+	}
+	if err := c.compareSwept(ctx, t); err != nil {
+		return err
+	}
 	runs, err := c.missing(ctx, t.runs)
 	if err != nil {
 		return err
@@ -242,6 +257,37 @@ func (c *Client) addTexts(ctx context.Context, t *draft) error {
 		runs = runs[n:]
 	}
 	return nil
+}
+
+// compareSwept has the transaction fail where runs are removed from now on.
+func (c *Client) compareSwept(ctx context.Context, t *draft) error {
+	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.Swept())
+	if err != nil {
+		return c.link.Explain("looking for zone content (nothing was written)", err)
+	}
+	if t.bare == 0 {
+		t.bare = len(t.ops)
+		t.compares = append(t.compares, clientv3.Cmp{})
+	}
+	t.swept = 0
+	if kv != nil {
+		t.swept = kv.ModRevision
+	}
+	t.compares[len(t.compares)-1] = clientv3.Compare(clientv3.ModRevision(c.keys.Swept()), "=", t.swept)
+	return nil
+}
+
+// passSwept has a transaction that failed since runs were removed look for its own anew; again: that is worth another try.
+func (c *Client) passSwept(ctx context.Context, t *draft) (again bool, err error) {
+	if len(t.runs) == 0 {
+		return false, nil
+	}
+	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.Swept())
+	if err != nil || kv == nil || kv.ModRevision == t.swept {
+		return false, err
+	}
+	t.ops = t.ops[:t.bare]
+	return true, c.addTexts(ctx, t)
 }
 
 // missing gives the runs that the store does not have, once each.
@@ -364,9 +410,18 @@ func (c *Client) reconcile(ctx context.Context, t *draft) (made bool, conflict, 
 		return false, &ConflictError{Tenant: t.record.Tenant, Want: t.record.Generation - 1, Have: t.record.Generation,
 			Last: stored.Record}, nil
 	case errors.Is(err, ErrNotFound):
-		return false, nil, nil
+		return false, nil, c.wasRemoved(ctx, t.record.Tenant, t.record.Generation)
 	}
 	return false, nil, err
+}
+
+// wasRemoved tells where a generation is not there since it was removed: whose it was, nothing tells then.
+func (c *Client) wasRemoved(ctx context.Context, tenant string, g state.Generation) error {
+	oldest, err := c.reader(c.link.Etcd).oldest(ctx, tenant)
+	if err == nil && g < oldest {
+		return &RemovedError{Tenant: tenant, At: g, Oldest: oldest, To: oldest}
+	}
+	return err
 }
 
 func (c *Client) storedRecord(ctx context.Context, tenant string, g state.Generation) (layout.Record, error) {

@@ -332,14 +332,19 @@ func (f *follower) headEvent(ev *clientv3.Event, parts []string, d *delta) (stat
 	return g, nil
 }
 
-// versionEvent reads a version; the removal of one that is in force needs everything compared.
+// versionEvent reads a version; the removal of one that is in force needs everything compared, unless that is a deletion: without it
+// the resource is as much not there.
 func (f *follower) versionEvent(ev *clientv3.Event, parts []string) (found, bool, error) {
 	key, gen, ok := layout.ParseVersionKey(parts)
 	if !ok {
 		return found{}, false, nil
 	}
 	if ev.Type == clientv3.EventTypeDelete {
-		if was := f.version(key); was != nil && was.gen == gen {
+		switch was := f.version(key); {
+		case was == nil || was.gen != gen:
+		case was.deleted:
+			delete(f.tenants[key.Tenant].versions, key)
+		default:
 			return found{}, false, link.ErrReadAnew
 		}
 		return found{}, false, nil

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/prune"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -64,6 +66,32 @@ func (c *Client) PutTold(ctx context.Context, tenant string, t Told) error {
 // CampaignFinder stands for election as the control that looks for endpoints, as Campaign does for judges.
 func (c *Client) CampaignFinder(ctx context.Context, id string, lead func(context.Context) error) error {
 	return c.campaign(ctx, office{name: "finder", key: c.keys.Finder(), holds: &c.finding}, id, lead)
+}
+
+// CampaignPruner stands for election as the control that removes what is old, as Campaign does for judges. What it removes by is good
+// while it leads.
+func (c *Client) CampaignPruner(ctx context.Context, id string, lead func(context.Context, *prune.Pruner) error) error {
+	var holds atomic.Pointer[fence]
+	return c.campaign(ctx, office{name: "pruner", key: c.keys.Pruner(), holds: &holds}, id, func(ctx context.Context) error {
+		f := holds.Load()
+		return lead(ctx, prune.New(prune.Config{Link: c.link, Keys: c.keys, Logger: c.log,
+			Office: f.key, Created: f.rev, Pinned: c.pinned}))
+	})
+}
+
+// pinned gives the oldest generation of a tenant that a rollout points at or may go back to, and what holds while that is so.
+func (c *Client) pinned(ctx context.Context, tenant string) (state.Generation, []clientv3.Cmp, error) {
+	a, mod, err := c.readAim(ctx, tenant)
+	if err != nil {
+		return 0, nil, err
+	}
+	var oldest state.Generation
+	for _, m := range a.Marks() {
+		if oldest == 0 || m.Generation < oldest {
+			oldest = m.Generation
+		}
+	}
+	return oldest, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(c.keys.Aim(tenant)), "=", mod)}, nil
 }
 
 // PutFound writes what a source has; for the finder only. ErrNotLeader: this client is not that (any more).

@@ -16,6 +16,17 @@ import (
 // ErrNotFound: the tenant or generation does not exist.
 var ErrNotFound = errors.New("not found")
 
+// RemovedError: a generation is older than what the store keeps.
+type RemovedError struct {
+	Tenant         string
+	At, Oldest, To state.Generation // To is the head, as far as it is known
+}
+
+func (e *RemovedError) Error() string {
+	return fmt.Sprintf("%s@%d was removed from the store, since it is older than the retention: %s@%d to %s@%d are kept; "+
+		"gtmctl audit export tells who made it, and what it touched", e.Tenant, e.At, e.Tenant, e.Oldest, e.Tenant, e.To)
+}
+
 // ErrNotLeader: verdicts are written by the elected judge only, and this client is not it (any more).
 var ErrNotLeader = errors.New("not the elected judge (any more); nothing was written")
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/client/v3"
@@ -18,7 +19,8 @@ import (
 )
 
 // Read gives the state of a tenant at a generation; 0 means its head. ErrNotFound: there is no such
-// tenant or generation. Where resources cannot be decoded, the error is a *DamagedError, and the state is that of all others.
+// tenant or generation; a *RemovedError: there was. Where resources cannot be decoded, the error is a *DamagedError, and the state is
+// that of all others.
 func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error) {
 	what := "reading " + tenant
 	r := c.reader(c.link.Etcd)
@@ -38,6 +40,9 @@ func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (
 	}
 	if at > now {
 		return state.TenantState{}, fmt.Errorf("%s@%d (the head is %d): %w", tenant, at, now, ErrNotFound)
+	}
+	if err := r.isKept(ctx, tenant, at, now); err != nil {
+		return state.TenantState{}, err
 	}
 	var all []state.Version
 	damaged := map[spec.Key]state.BrokenResource{}
@@ -68,6 +73,36 @@ func (c *Client) Read(ctx context.Context, tenant string, at state.Generation) (
 		return state, &DamagedError{State: tenant + "@" + layout.HeadText(at), Broken: damaged}
 	}
 	return state, nil
+}
+
+// isKept tells where a generation is older than what is kept.
+func (r *reader) isKept(ctx context.Context, tenant string, at, head state.Generation) error {
+	if at == head {
+		return nil
+	}
+	oldest, err := r.oldest(ctx, tenant)
+	if err != nil {
+		return r.c.link.Explain("reading "+tenant, err)
+	}
+	if at < oldest {
+		return &RemovedError{Tenant: tenant, At: at, Oldest: oldest, To: head}
+	}
+	return nil
+}
+
+func (r *reader) oldest(ctx context.Context, tenant string) (state.Generation, error) {
+	kv, err := r.Get(ctx, r.c.keys.Oldest(tenant))
+	if err != nil || kv == nil {
+		return 1, err
+	}
+	o, err := layout.ParseOldest(kv.Value)
+	return o.Generation, err
+}
+
+// Oldest gives the oldest generation of a tenant that can be read.
+func (c *Client) Oldest(ctx context.Context, tenant string) (state.Generation, error) {
+	g, err := c.reader(c.link.Etcd).oldest(ctx, tenant)
+	return g, c.link.Explain("reading what is kept of "+tenant, err)
 }
 
 // Heads gives every tenant's head.
@@ -133,6 +168,12 @@ func (c *Client) Versions(ctx context.Context, key spec.Key, limit int) ([]state
 		out = append(out, state.Version{Resource: resource, Generation: gen})
 	}
 	return out, nil
+}
+
+// MadeAt tells when a generation was made; zero: its record is removed, or damaged.
+func (c *Client) MadeAt(ctx context.Context, tenant string, g state.Generation) (time.Time, error) {
+	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.Record(tenant, g))
+	return identityOf(kv).time, c.link.Explain("reading when "+tenant+" was changed", err)
 }
 
 // reader reads the store at one revision, that of its first answer.

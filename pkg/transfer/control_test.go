@@ -65,6 +65,9 @@ func (m *memory) Heads(context.Context) (map[string]state.Generation, error) {
 	return map[string]state.Generation{spec.Platform: state.Generation(len(m.states))}, nil
 }
 
+func (m *memory) MadeAt(context.Context, string, state.Generation) (time.Time, error) {
+	return time.Time{}, nil
+}
 func (m *memory) History(context.Context, string, int) ([]state.Record, error) { return nil, nil }
 
 func (m *memory) news() <-chan struct{} { m.mu.Lock(); defer m.mu.Unlock(); return m.changed }

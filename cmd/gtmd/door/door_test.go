@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/control/secure"
-	"github.com/gti/gtm/pkg/serve/servetest"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -99,42 +97,6 @@ func TestControlsArePinned(t *testing.T) {
 		if _, _, err := Pinned([]string{bad}); err == nil {
 			t.Errorf("%s is taken", bad)
 		}
-	}
-}
-
-// TestARenewedClientCertificateIsShown: the next connection shows it; files that belong not together leave the one before in use.
-func TestARenewedClientCertificateIsShown(t *testing.T) {
-	dir := t.TempDir()
-	first := servetest.WriteCertificate(t, dir, time.Now().Add(time.Hour), "a.example")
-	show, err := ClientCertificate(first.Cert, first.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := func() string {
-		c, err := show(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c.Leaf.DNSNames[0]
-	}
-	if got := name(); got != "a.example" {
-		t.Errorf("at first: %s", got)
-	}
-	second := servetest.WriteCertificate(t, t.TempDir(), time.Now().Add(time.Hour), "b.example")
-	for _, move := range [][2]string{{second.Cert, first.Cert}, {second.Key, first.Key}} {
-		if err := os.Rename(move[0], move[1]); err != nil {
-			t.Fatal(err)
-		}
-		want := "b.example"
-		if move[0] == second.Cert {
-			want = "a.example"
-		}
-		if got := name(); got != want {
-			t.Errorf("with %s: %s, want %s", move[0], got, want)
-		}
-	}
-	if _, err := ClientCertificate("none", "none"); err == nil {
-		t.Error("no files, and no error")
 	}
 }
 

@@ -284,6 +284,8 @@ type History struct {
 	Records []Record `json:"records"`
 	// More tells that there are fewer than were asked for, since these name as many resources as one answer may.
 	More bool `json:"more,omitempty" doc:"fewer than asked for: they name as many resources as one answer may"`
+	// Oldest is the oldest generation that the store has whole. Of older ones the audit log tells.
+	Oldest uint64 `json:"oldest,omitempty" doc:"the oldest generation that can be shown, compared and rolled back to"`
 }
 
 // Change is one generation of a tenant with what it changed.

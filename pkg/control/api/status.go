@@ -26,6 +26,9 @@ type Status struct {
 	Vantages []Vantage `json:"vantages,omitempty"`
 	// Events is what is kept of events, and who is told; absent: nothing is.
 	Events *EventsKept `json:"events,omitempty"`
+	// Audit is how the audit log of this control is, and Retention what the store keeps of the past; absent: not known.
+	Audit     *AuditStatus `json:"audit,omitempty"`
+	Retention *Retention   `json:"retention,omitempty"`
 	// Past is what is kept of verdicts for explanations of the past; absent: nothing is.
 	Past *Past `json:"past,omitempty"`
 	// Voteless are the monitors of which too few vantages are alive to agree on anything.

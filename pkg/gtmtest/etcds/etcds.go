@@ -16,10 +16,16 @@ const word = "etcd"
 
 // Main is what TestMain calls first: where this program was started to be the etcd of its own tests, it does not return.
 func Main() {
-	if len(os.Args) != 3 || os.Args[1] != word {
+	var err error
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == word:
+		err = embedded.Run(context.Background(), os.Args[2])
+	case len(os.Args) == 5 && os.Args[1] == memberWord:
+		err = runMember(os.Args[2], os.Args[3], os.Args[4])
+	default:
 		return
 	}
-	if err := embedded.Run(context.Background(), os.Args[2]); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -49,7 +55,13 @@ func Start(t testing.TB) string {
 // Open gives a client that is closed with the test.
 func Open(t testing.TB, endpoint string) *store.Client {
 	t.Helper()
-	client, err := store.Open(t.Context(), store.Config{Endpoints: []string{endpoint}})
+	return OpenAll(t, []string{endpoint})
+}
+
+// OpenAll is Open of a cluster.
+func OpenAll(t testing.TB, endpoints []string) *store.Client {
+	t.Helper()
+	client, err := store.Open(t.Context(), store.Config{Endpoints: endpoints})
 	if err != nil {
 		t.Fatal(err)
 	}

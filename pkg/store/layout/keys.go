@@ -12,7 +12,9 @@
 //	config/head/<tenant>                      the tenant's head, in decimal
 //	config/keys/<zone>                        dnssec.Keyset (JSON): a signed zone's keys, written by control
 //	config/log/<tenant>/<gen>                 Record of the change that made the generation (JSON)
+//	config/oldest/<tenant>                    Oldest (JSON): the oldest generation that is whole, where older ones were removed
 //	config/res/<tenant>/<kind>/<name>/<gen>   one version: {"resource":{...},"text":[...]} or {"deleted":true}
+//	config/swept                              when runs were removed last; a change that relies on runs compares it
 //	config/text/<sha256>                      a run of lines of zone content, addressed by its content
 //	verdict/<tenant>/<pool>                   health.Verdict (JSON), written by the elected judge only
 //	verdict/<tenant>/<pool>/<piece>           a piece of it (00 to 63) that is newer, of more than 64 endpoints: see package pieces
@@ -24,6 +26,7 @@
 //	world/events/teller/<lease>               candidates of the election of who tells events to webhooks; the oldest one does
 //	world/events/told/<tenant>                store.Told (JSON): what the targets of a tenant were told, without a lease
 //	world/judge/<lease>                       candidates of the judge's election; the oldest one leads
+//	world/prune/pruner/<lease>                candidates of the election of who removes what is old; the oldest one does
 //	world/obs/<vantage>/<tenant>/<pool>       health.Observation (JSON), without a lease; pieces below it, as of verdicts
 //	world/release/<tenant>[/<pool>]           Release (JSON), leased: the judge follows it and takes it away
 //	world/release/<tenant>/<pool>/resume      likewise, of a pool that is kept out
@@ -41,8 +44,10 @@
 //
 // The content of a zone is cut into runs of whole owner names, at names that their hash chooses, so that
 // a changed name touches one run. A version of a zone lists the hashes of its runs; a run is written when
-// it is new and never removed, since older generations refer to it. New content of more than a megabyte is written before the
-// transaction that refers to it, in requests that any etcd takes; if that transaction fails, the runs wait for the next attempt.
+// it is new. Runs that no version refers to any more are removed (see package prune), in transactions that compare the head of the
+// platform, which has the zones, and write config/swept; a change that relies on runs that are there compares that key. New content of more
+// than a megabyte is written before the transaction that refers to it, in requests that any etcd takes; if that transaction fails, the
+// runs wait for the next attempt.
 package layout
 
 import (
@@ -120,6 +125,10 @@ func (k Keys) Verdict(p health.PoolID) string    { return k.Join("verdict", p.Te
 func (k Keys) Approvals(tenant string) string    { return k.Join("world", "approval", tenant, "") }
 func (k Keys) Approval(tenant, id string) string { return k.Join("world", "approval", tenant, id) }
 func (k Keys) AllApprovals() string              { return k.Join("world", "approval", "") }
+func (k Keys) Oldest(tenant string) string       { return k.Join("config", "oldest", tenant) }
+func (k Keys) Swept() string                     { return k.Join("config", "swept") }
+func (k Keys) Texts() string                     { return k.Join("config", "text", "") }
+func (k Keys) Pruner() string                    { return k.Join("world", "prune", "pruner") }
 func (k Keys) Observation(vantage string, p health.PoolID) string {
 	return k.Join("world", "obs", vantage, p.Tenant, p.Pool)
 }
@@ -138,6 +147,12 @@ func (k Keys) Resume(tenant, pool string) string {
 func (k Keys) Record(tenant string, g state.Generation) string {
 	return k.Join("config", "log", tenant, GenText(g))
 }
+
+// Zones is what the keys of all versions of zones begin with.
+func (k Keys) Zones() string {
+	return k.Join("config", "res", spec.Platform, string(spec.KindZone), "")
+}
+
 func (k Keys) Version(r spec.Key, g state.Generation) string {
 	return k.Join("config", "res", r.Tenant, string(r.Kind), r.Name, GenText(g))
 }

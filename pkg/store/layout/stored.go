@@ -50,3 +50,22 @@ func ParseVersion(value []byte) (Version, error) {
 	}
 	return v, nil
 }
+
+// Oldest is the oldest generation of a tenant that is whole: of older ones, some or all of what they were is removed.
+type Oldest struct {
+	Generation state.Generation `json:"generation"`
+	// Clearing tells that not all of what only older ones needed is removed yet.
+	Clearing bool `json:"clearing,omitempty"`
+}
+
+// ParseOldest reads one; an absent value is that of a tenant of which nothing was removed.
+func ParseOldest(value []byte) (Oldest, error) {
+	o := Oldest{Generation: 1}
+	if len(value) == 0 {
+		return o, nil
+	}
+	if err := json.Unmarshal(value, &o); err != nil || o.Generation == 0 {
+		return Oldest{}, fmt.Errorf("what is the oldest generation is not understood: %.40q", value)
+	}
+	return o, nil
+}

@@ -23,6 +23,7 @@ type dialer struct {
 	targets []string          // what etcd's client is given
 	sockets map[string]string // target address → socket path
 	tls     *tls.Config
+	certs   *Certs // in its place, as its files are now; nil: there are none
 
 	mu   sync.Mutex
 	last string
@@ -83,6 +84,10 @@ func (d *dialer) open(ctx context.Context, addr string) (net.Conn, error) {
 
 func (d *dialer) encrypt(ctx context.Context, conn net.Conn, addr string) (net.Conn, error) {
 	conf := d.tls
+	if d.certs != nil {
+		conf = d.certs.Config()
+		conf.NextProtos = d.tls.NextProtos
+	}
 	if conf.ServerName == "" {
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil {

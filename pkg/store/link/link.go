@@ -25,6 +25,8 @@ type Config struct {
 	Endpoints []string
 	// TLS is used with https:// only; nil there: the system's roots, no client certificate.
 	TLS *tls.Config
+	// Certs, if not nil, take the place of TLS, as their files are at each connection.
+	Certs *Certs
 	// Logger and Registerer must not be nil.
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -69,10 +71,14 @@ type Link struct {
 
 // Open checks cfg and makes a link. It does not wait for etcd.
 func Open(cfg Config) (*Link, error) {
+	if cfg.Certs != nil {
+		cfg.TLS = cfg.Certs.Config()
+	}
 	d, err := newDialer(cfg.Endpoints, cfg.TLS)
 	if err != nil {
 		return nil, err
 	}
+	d.certs = cfg.Certs
 	m, err := newMetrics(cfg.Registerer)
 	if err != nil {
 		return nil, err
