@@ -276,3 +276,21 @@ func TestAStrangersStormIsNotPaidByTheTenant(t *testing.T) {
 	pays(ci, "/v1/status", "shop")
 	pays(&caller{who: identity.Who{Name: "token:platform/ci", Tenant: spec.Platform}}, "/v1/history/shop", "")
 }
+
+// TestHowTheLogIsConcernsAllTenants: who sees one of them is told what is kept, and no more.
+func TestHowTheLogIsConcernsAllTenants(t *testing.T) {
+	w := audited(t)
+	w.cfg.Retention = func() api.Retention {
+		return api.Retention{For: "720h", Generations: 50, Error: "removing what is old of cafe"}
+	}
+	for _, row := range []struct {
+		grants access.Grants
+		all    bool
+	}{{access.Grants{"shop": access.Administer}, false}, {access.Grants{spec.Platform: access.Administer}, true}} {
+		var out api.Status
+		w.addKept(context.WithValue(t.Context(), callerKey{}, &caller{grants: row.grants}), &out)
+		if (out.Audit != nil) != row.all || (out.Retention.Error != "") != row.all || out.Retention.Generations != 50 {
+			t.Errorf("%v: %+v, %+v", row.grants, out.Audit, out.Retention)
+		}
+	}
+}
