@@ -115,6 +115,31 @@ func TestWhatIsDoneStandsInTheAuditLog(t *testing.T) {
 	}
 }
 
+// TestWhatGuardsSayStandsInTheAuditLog: a refusal by a guard, and a change that was made in spite of it, with the reason.
+func TestWhatGuardsSayStandsInTheAuditLog(t *testing.T) {
+	w := audited(t)
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42, Put: []state.Version{{Generation: 42,
+		Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindGuard, Name: "careful"},
+			Spec: &spec.Guard{Protect: []string{"Override/old"}}}}}}}})
+	const path = "/v1/resources/shop/Override/old"
+	problem(t, w.ask(t, "DELETE", path, nil, nil), http.StatusConflict)
+	if rec := w.askWith(t, "DELETE", path, api.BreakGlassHeader, "the site burns"); rec.Code != http.StatusOK {
+		t.Fatal(rec.Code, rec.Body)
+	}
+	var got []string
+	for _, e := range w.entries(t) {
+		got = append(got, e.Act+" "+e.Outcome)
+		if e.Act == chain.ActBreakGlass && e.Outcome == chain.Asked && e.Reason != "the site burns" ||
+			e.Outcome == chain.Refused && !strings.Contains(e.Reason, "careful") {
+			t.Errorf("%+v", e)
+		}
+	}
+	want := []string{"change refused", "break-glass asked", "break-glass done"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestNothingIsChangedThatCannotBeNoted.
 func TestNothingIsChangedThatCannotBeNoted(t *testing.T) {
 	w := audited(t)
