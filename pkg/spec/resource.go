@@ -6,6 +6,7 @@ package spec
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -109,4 +110,37 @@ func (o *Origin) LineOf(field string) int {
 		field = field[:max(0, strings.LastIndexAny(field, ".["))]
 	}
 	return o.Line
+}
+
+// Lookup is a set of resources of all tenants, as change, tools and tests hold it.
+type Lookup interface {
+	// Get gives the resource of that key, or nil.
+	Get(Key) *Resource
+	// Of gives every resource of that kind, in any order.
+	Of(Kind) iter.Seq[*Resource]
+}
+
+// Near is a Lookup that knows what a change can have something to do with, so that ValidateSet need not look for it among
+// everything: of a kind, at least all that was changed, all that refers to what was changed or deleted and notices, services
+// that have a host of those, and what aliases join to them.
+type Near interface {
+	Lookup
+	Near(Kind) iter.Seq[*Resource]
+}
+
+// Set is the plain Lookup.
+type Set map[Key]*Resource
+
+// Get gives the resource of that key, or nil.
+func (s Set) Get(k Key) *Resource { return s[k] }
+
+// Of gives every resource of that kind.
+func (s Set) Of(kind Kind) iter.Seq[*Resource] {
+	return func(yield func(*Resource) bool) {
+		for k, r := range s {
+			if k.Kind == kind && !yield(r) {
+				return
+			}
+		}
+	}
 }

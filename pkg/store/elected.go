@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"go.etcd.io/etcd/client/v3"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/prune"

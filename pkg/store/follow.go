@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/etcd/client/v3"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/link"

@@ -6,9 +6,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/client/v3"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
+	"github.com/gti/gtm/pkg/store/layout"
 	"github.com/gti/gtm/pkg/store/link"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -141,4 +142,39 @@ func (c *Client) fenced(ctx context.Context, f fence, ops []clientv3.Op, bytes i
 		return 0, ErrNotLeader
 	}
 	return resp.Header.Revision, nil
+}
+
+// overwritten is a key; lone: there is nothing below it.
+type overwritten struct {
+	key  string
+	lone bool
+}
+
+// overwrite changes keys, and what is below them, that nobody else writes. A member that stood still may carry an attempt out a minute
+// after its time was up, when newer ones were made elsewhere. So each attempt says up to which revision of the store it knows the keys.
+func (c *Client) overwrite(ctx context.Context, over []overwritten, bytes int, ops ...clientv3.Op) error {
+	first := c.attemptFor(bytes)
+	return c.link.Attempts(ctx, first, c.link.Wait.Call+first-c.link.Wait.Attempt, func(ctx context.Context) error {
+		for {
+			rev := c.written.Load()
+			known := make([]clientv3.Cmp, 0, 2*len(over))
+			for _, o := range over {
+				known = append(known, clientv3.Compare(clientv3.ModRevision(o.key), "<", rev+1))
+				if !o.lone {
+					from, to := layout.PiecesOf(o.key)
+					known = append(known, clientv3.Compare(clientv3.ModRevision(from), "<", rev+1).WithRange(to))
+				}
+			}
+			resp, err := c.link.Etcd.Txn(ctx).If(known...).Then(ops...).Commit()
+			if err != nil {
+				return err
+			}
+			for now := resp.Header.Revision; rev < now && !c.written.CompareAndSwap(rev, now); {
+				rev = c.written.Load()
+			}
+			if resp.Succeeded {
+				return nil
+			}
+		}
+	})
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/client/v3"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/layout"
@@ -383,3 +383,24 @@ func (r *reader) keep(hash string, kv *mvccpb.KeyValue) (string, bool) {
 }
 
 type mvccKV = mvccpb.KeyValue
+
+// wasRemoved tells where a generation is not there since it was removed: whose it was, nothing tells then.
+func (c *Client) wasRemoved(ctx context.Context, tenant string, g state.Generation) error {
+	oldest, err := c.reader(c.link.Etcd).oldest(ctx, tenant)
+	if err == nil && g < oldest {
+		return &RemovedError{Tenant: tenant, At: g, Oldest: oldest, To: oldest}
+	}
+	return err
+}
+
+func (c *Client) storedRecord(ctx context.Context, tenant string, g state.Generation) (layout.Record, error) {
+	var s layout.Record
+	kv, err := c.reader(c.link.Etcd).Get(ctx, c.keys.Record(tenant, g))
+	if err != nil {
+		return s, err
+	}
+	if kv == nil {
+		return s, ErrNotFound
+	}
+	return s, json.Unmarshal(kv.Value, &s)
+}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strconv"
 
-	"go.etcd.io/etcd/client/v3"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store/link"

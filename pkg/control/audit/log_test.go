@@ -201,7 +201,7 @@ func TestAFullDiskIsToldAndThenRefuses(t *testing.T) {
 	}
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip("this system has no /dev/full")
+		t.Fatal("there is no /dev/full")
 	}
 	well := l.file
 	l.file = full
