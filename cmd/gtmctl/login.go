@@ -26,27 +26,32 @@ import (
 const loginTime = 10 * time.Minute
 
 func (a *app) loginCmd() *cobra.Command {
-	return &cobra.Command{
+	here := false
+	c := &cobra.Command{
 		Use:   "login",
 		Short: "Log in with a browser, and remember the server",
 		Long: `Log in at the OIDC issuer of the server (gtmd --oidc-issuer), with a browser on any machine. The login is kept in a file
 of your own ($GTM_CONFIG, or $XDG_CONFIG_HOME/gtm, or ~/.config/gtm), renewed as long as the issuer allows, and used where neither
---token-file nor --data says otherwise.
+--token-file nor --data says otherwise. With --browser it is a browser of this machine, to which the issuer sends you back: no code is
+to be typed then, and issuers without a device flow do.
 
 A server whose certificate no authority signed is shown by its pin, to be compared with what gtmd printed at its start, and remembered.`,
 		Example: `  gtmctl login --server https://gtm.example.org:8053
+  gtmctl login --server https://gtm.example.org:8053 --browser
   gtmctl login --server https://10.0.0.21:8053 --pin sha256:9f86d0...`,
 		Args: needArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if a.findErr != nil && !errors.Is(a.findErr, os.ErrNotExist) {
 				return a.findErr
 			}
-			return a.logIn(c.Context())
+			return a.logIn(c.Context(), here)
 		},
 	}
+	c.Flags().BoolVar(&here, "browser", false, "log in with a browser of this machine")
+	return c
 }
 
-func (a *app) logIn(ctx context.Context) error {
+func (a *app) logIn(ctx context.Context, here bool) error {
 	s := session.New(session.Dir(a.getenv), a.server)
 	if a.session != nil {
 		s.Pin = a.session.Pin
@@ -82,7 +87,12 @@ func (a *app) logIn(ctx context.Context) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := s.LogIn(waiting, login, a.now, a.showCode); err != nil {
+	if here {
+		err = s.LogInHere(waiting, login, a.now, func(at string) { fmt.Fprintf(a.err, "Open %s\n", line(at)) })
+	} else {
+		err = s.LogIn(waiting, login, a.now, a.showCode)
+	}
+	if err != nil {
 		return err
 	}
 	if err := s.Save(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -46,8 +47,10 @@ func (c *publicClient) GetID() string                        { return c.id }
 func (c *publicClient) AuthMethod() oidc.AuthMethod          { return oidc.AuthMethodNone }
 func (c *publicClient) IDTokenUserinfoClaimsAssertion() bool { return true }
 func (c *publicClient) GrantTypes() []oidc.GrantType {
-	return []oidc.GrantType{oidc.GrantTypeDeviceCode, oidc.GrantTypeRefreshToken}
+	return []oidc.GrantType{oidc.GrantTypeDeviceCode, oidc.GrantTypeCode, oidc.GrantTypeRefreshToken}
 }
+func (c *publicClient) ApplicationType() op.ApplicationType { return op.ApplicationTypeNative }
+func (c *publicClient) RedirectURIs() []string              { return []string{"http://127.0.0.1/callback"} }
 
 func (i *issuer) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {
 	c, err := i.Storage.GetClientByClientID(ctx, id)
@@ -71,6 +74,59 @@ func (i *issuer) SetUserinfoFromRequest(ctx context.Context, info *oidc.UserInfo
 		info.EmailVerified = false
 	}
 	return nil
+}
+
+// browses is a person with a browser on the machine of gtmctl, who logs in at the issuer, and is sent back. change may change where to.
+func (p *place) browses(change func(back *url.URL)) func(*gtmtest.Log) {
+	return func(printed *gtmtest.Log) {
+		var at string
+		gtmtest.Eventually(p.t, "gtmctl says where to log in", func() error {
+			m := regexp.MustCompile(`Open (\S+)\n`).FindStringSubmatch(printed.String())
+			if m == nil {
+				return errors.New("it has not yet")
+			}
+			at = m[1]
+			return nil
+		})
+		stays := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		follow := func(at string) *url.URL {
+			response, err := stays.Get(at)
+			if err != nil {
+				p.t.Error(err)
+				return &url.URL{}
+			}
+			response.Body.Close()
+			to, err := response.Location()
+			if err != nil {
+				p.t.Errorf("%s answers %s", at, response.Status)
+				return &url.URL{}
+			}
+			return to
+		}
+		request := follow(at).Query().Get("authRequestID")
+		if err := p.issuer.CheckUsernamePassword("test-user@"+p.host(), "verysecure", request); err != nil {
+			p.t.Error(err)
+		}
+		back := follow(p.issuer.web.URL + "/authorize/callback?id=" + request)
+		if change != nil {
+			change(back)
+		}
+		response, err := http.Get(back.String())
+		if err != nil {
+			p.t.Error(err)
+			return
+		}
+		response.Body.Close()
+	}
+}
+
+// host is the issuer's, of which the sample's people are.
+func (p *place) host() string {
+	u, err := url.Parse(p.issuer.web.URL)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return u.Hostname()
 }
 
 func newIssuer(t *testing.T) *issuer {
@@ -306,4 +362,48 @@ func TestLogIn(t *testing.T) {
 	p.ends(0, "logged out of "+p.url, "logout")
 	p.ends(1, "nobody is logged in", "logout")
 	p.ends(1, "cannot read the API's token", "whoami")
+}
+
+// TestLogInWithABrowserHere: an authorization code with PKCE logs a person in; one that was made up does not.
+func TestLogInWithABrowserHere(t *testing.T) {
+	p := newPlace(t)
+	p.ends(1, "is not believed", "whoami", "--token-file", filepath.Join(p.dir, "token"))
+	text, code := p.gtmctl("yes\n", p.browses(nil), "login", "--browser")
+	if code != 0 || !strings.Contains(text, "logged in to "+p.url+" as user:id1\n") {
+		t.Fatalf("gtmctl login --browser: %d %s", code, text)
+	}
+	p.ends(1, "user:id1 has no role in any tenant", "get", "pools")
+	for says, change := range map[string]func(url.Values){
+		"the issuer refused the login: access_denied": func(q url.Values) { q.Del("code"); q.Set("error", "access_denied") },
+		"does not take its own code":                  func(q url.Values) { q.Set("code", "made-up") },
+		"the issuer sent no code":                     func(q url.Values) { q.Del("code") },
+	} {
+		text, code := p.gtmctl("", p.browses(func(back *url.URL) {
+			q := back.Query()
+			change(q)
+			back.RawQuery = q.Encode()
+		}), "login", "--browser")
+		if code != 1 || !strings.Contains(text, says) {
+			t.Errorf("want %q: %d %s", says, code, text)
+		}
+	}
+	// Another state is not what gtmctl waits for: it waits on, and takes the right one.
+	text, code = p.gtmctl("", p.browses(func(back *url.URL) {
+		other := *back
+		q := other.Query()
+		q.Set("state", "another")
+		other.RawQuery = q.Encode()
+		response, err := http.Get(other.String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusNotFound {
+			t.Errorf("another state is answered %s", response.Status)
+		}
+	}), "login", "--browser")
+	if code != 0 || !strings.Contains(text, "logged in to") {
+		t.Errorf("behind another state: %d %s", code, text)
+	}
 }
