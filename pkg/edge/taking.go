@@ -103,8 +103,12 @@ func (e *Edge) compileTaken(c *compile.Compiler, start time.Time) (v *table.View
 	noted := t.course.Taken()
 	e.noted(t.trial.Begin(noted))
 	v, broken, next = c.Compile(start)
-	for tries := 0; !t.anew && tries < 3; tries++ {
-		why := e.faultsOf(c, v, tries == 2)
+	touched := map[spec.Key]compile.Name{}                                       // by all tries: what goes back touches less than what came
+	for tries := 0; !t.anew && tries < 3 && len(t.course.Taken()) > 0; tries++ { // a verdict alone costs nothing here
+		for _, n := range c.Touched() {
+			touched[n.Key] = n
+		}
+		why := e.faultsOf(touched, v, tries == 2)
 		if len(why) == 0 {
 			break
 		}
@@ -134,7 +138,7 @@ func (e *Edge) growth() int {
 
 // faultsOf tells what is wrong with a view that was not published, by the tenants whose generations are to blame. all: whoever brought
 // something is.
-func (e *Edge) faultsOf(c *compile.Compiler, v *table.View, all bool) map[string]string {
+func (e *Edge) faultsOf(touched map[spec.Key]compile.Name, v *table.View, all bool) map[string]string {
 	old, taken := e.view.Load(), e.taking.course.Taken()
 	maps.DeleteFunc(taken, func(name string, m state.Mark) bool {
 		return e.taking.course.OnlyOverrides(name) || e.taking.course.Accepted(name, m)
@@ -142,7 +146,11 @@ func (e *Edge) faultsOf(c *compile.Compiler, v *table.View, all bool) map[string
 	if old == nil || len(taken) == 0 {
 		return nil
 	}
-	faults := canned.Compare(old, v, c.Touched())
+	names := make([]compile.Name, 0, len(touched))
+	for _, k := range slices.SortedFunc(maps.Keys(touched), spec.Key.Compare) {
+		names = append(names, touched[k])
+	}
+	faults := canned.Compare(old, v, names)
 	why := map[string]string{}
 	for _, f := range faults {
 		blamed := []string{f.Key.Tenant}

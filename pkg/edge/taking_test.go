@@ -97,6 +97,31 @@ func TestThePlatformIsBlamedForWhatItTakesFromOthers(t *testing.T) {
 	r.always("static.gtm.example.", "A", "", "NOERROR 192.0.2.80")
 }
 
+// TestTheBlameOfOneDoesNotHideAnothers: a tenant that changed something at the same time is blamed first, and going back from that touches
+// no name. The platform's generation is refused all the same.
+func TestTheBlameOfOneDoesNotHideAnothers(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), nil)
+	full := delta(t, 1, declared.Resources(t, platformYAML, shopYAML)...)
+	full.Full = true
+	r.tell(full)
+	r.ready()
+	u := delta(t, 2, declared.Resources(t, "kind: Pool\ntenant: shop\nname: spare\nspec: {endpoints: []}\n")...)
+	u.Tenants = append([]state.TenantUpdate{{Tenant: "platform", Head: 2, Deleted: []spec.Key{key("platform", spec.KindZone,
+		"gtm.example.")}}}, u.Tenants...)
+	r.tell(u)
+	gtmtest.Eventually(t, "something is refused", func() error {
+		if len(r.fetchStatus().Held) == 0 {
+			return errors.New("nothing is")
+		}
+		return nil
+	})
+	if s := r.fetchStatus(); s.Tenants["platform"] != 1 {
+		t.Errorf("it serves %v, and holds %+v", s.Tenants, s.Held)
+	}
+	r.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+}
+
 // TestOneTenantsFaultIsNotAnothers: what comes at the same time is taken.
 func TestOneTenantsFaultIsNotAnothers(t *testing.T) {
 	t.Parallel()
