@@ -117,7 +117,7 @@ func (t *Trial) Pass(taken map[string]state.Mark) error {
 	t.drop(taken)
 	for tenant, m := range taken {
 		delete(t.Ended, tenant)
-		if p := t.Poison[tenant]; p.Generation < m.Generation {
+		if p := t.Poison[tenant]; p.Generation <= m.Generation { // the same one: somebody had it taken
 			delete(t.Poison, tenant)
 		}
 	}

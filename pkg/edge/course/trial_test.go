@@ -81,3 +81,16 @@ func TestWhatPassedIsNoPoison(t *testing.T) {
 		t.Errorf("poison: %v", trial.Poison)
 	}
 }
+
+// TestWhatWasAcceptedIsNoPoisonAnyMore: somebody had an edge take a generation on which it had crashed, and it is served.
+func TestWhatWasAcceptedIsNoPoisonAnyMore(t *testing.T) {
+	dir, bad := t.TempDir(), map[string]state.Mark{"shop": {Generation: 42, ID: "x"}}
+	trial := open(t, dir, false)
+	must(t, trial.Begin(bad))
+	trial = open(t, dir, true)
+	must(t, trial.Begin(bad))
+	must(t, trial.Pass(bad))
+	if again := open(t, dir, false); len(again.Poison) > 0 {
+		t.Errorf("poison: %v", again.Poison)
+	}
+}
