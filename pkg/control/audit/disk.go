@@ -113,8 +113,8 @@ func (l *Log) begin(first uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := syncDir(l.cfg.Dir); err != nil {
-		return errors.Join(err, f.Close())
+	if err := syncDir(l.cfg.Dir); err != nil { // it must not stand in the way of the next try
+		return errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	if l.file != nil {
 		_ = l.file.Close() // all of it is synced
@@ -136,16 +136,17 @@ func syncDir(dir string) error {
 // put writes lines behind the last one, or leaves the file as it was. One goroutine does.
 func (l *Log) put(text []byte) error {
 	seg := &l.segs[len(l.segs)-1]
+	if l.dirty { // before another segment is begun: it would stay in this one
+		if err := l.file.Truncate(seg.size); err != nil {
+			return err
+		}
+		l.dirty = false
+	}
 	if seg.size > 0 && seg.size+int64(len(text)) > l.cfg.Segment {
 		if err := l.rotate(); err != nil {
 			return err
 		}
 		seg = &l.segs[len(l.segs)-1]
-	}
-	if l.dirty {
-		if err := l.file.Truncate(seg.size); err != nil {
-			return err
-		}
 	}
 	_, err := l.file.Write(text)
 	if err == nil {

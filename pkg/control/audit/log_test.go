@@ -230,6 +230,35 @@ func TestAFullDiskIsToldAndThenRefuses(t *testing.T) {
 	}
 }
 
+// TestWhatAFullDiskToreDoesNotStayInASegment: a write that failed leaves a part of a line, and the next one is for another segment.
+func TestWhatAFullDiskToreDoesNotStayInASegment(t *testing.T) {
+	l := open(t, Config{Segment: 1000})
+	write(t, l, 1)
+	if _, err := l.file.WriteString(`{"seq":2,`); err != nil {
+		t.Fatal(err)
+	}
+	l.dirty = true
+	for len(l.segs) < 2 {
+		write(t, l, 1)
+		if len(l.segs) < 2 { // it went on behind what was torn: once more
+			if _, err := l.file.WriteString(`{"seq":3,`); err != nil {
+				t.Fatal(err)
+			}
+			l.dirty = true
+		}
+	}
+	text, err := os.ReadFile(l.path(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(string(text), "}\n") || int64(len(text)) != l.segs[0].size {
+		t.Errorf("the first segment has %d bytes, and should have %d: %s", len(text), l.segs[0].size, text)
+	}
+	if v := verify(lines(t, l, 0)...); len(v.Faults()) != 0 {
+		t.Error(v.Faults())
+	}
+}
+
 // TestWhatIsRefusedDoesNotFillTheLog.
 func TestWhatIsRefusedDoesNotFillTheLog(t *testing.T) {
 	now := began
