@@ -89,3 +89,30 @@ func TestAnIdempotencyKey(t *testing.T) {
 	}
 	problem(t, ask(strings.Repeat("k", 256), body), http.StatusBadRequest)
 }
+
+// TestAReplyIsForTheRolesItWasGivenBy: whoever lost a role gets no reply of before, nor does another token of the same name.
+func TestAReplyIsForTheRolesItWasGivenBy(t *testing.T) {
+	w := newAccessWorld(t)
+	ask := func(secret, glass string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/v1/pools/shop/eu/drain",
+			strings.NewReader(`{"reason": "test", "for": "1h", "force": true, "dryRun": true}`))
+		r.Header.Set("Authorization", "Bearer "+secret)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Idempotency-Key", "k")
+		if glass != "" {
+			r.Header.Set(api.BreakGlassHeader, glass)
+		}
+		rec := httptest.NewRecorder()
+		w.Handler().ServeHTTP(rec, r)
+		return rec
+	}
+	editor := w.token(t, "shop", "ci", "editor")
+	first, again := ask(editor, ""), ask(editor, "")
+	if first.Code != http.StatusOK || again.Header().Get("Idempotent-Replayed") != "true" {
+		t.Fatalf("%d %s, again %v", first.Code, first.Body, again.Header())
+	}
+	problem(t, ask(editor, "fra burns"), http.StatusUnprocessableEntity) // that is another request
+	w.ask(t, "DELETE", "/v1/tokens/shop/ci", nil, nil)
+	viewer := w.token(t, "shop", "ci", "viewer")
+	problem(t, ask(viewer, ""), http.StatusForbidden)
+}

@@ -316,7 +316,9 @@ func (s *Server) serveOnce(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, problemf(http.StatusBadRequest, "Idempotency-Key has more than %d bytes", once.MaxKey))
 		return
 	}
-	what := slices.Concat([]byte(r.Method+" "+r.URL.RequestURI()+"\n"), bodyOf(r.Context()))
+	what := slices.Concat([]byte(r.Method+" "+r.URL.RequestURI()+"\n"+glassOf(r.Context())+"\n"), bodyOf(r.Context()))
+	// A reply is for the roles by which it was given: with others, the request is judged anew.
+	key += fmt.Sprintf("\n%v", grantsOf(r.Context()))
 	err := s.replies.Serve(w, authorOf(r.Context()), key, what, s.cfg.Now(), func(w http.ResponseWriter) { s.mux.ServeHTTP(w, r) })
 	switch {
 	case errors.Is(err, once.ErrRunning):
