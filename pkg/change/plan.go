@@ -110,6 +110,9 @@ func (p *Plan) Base() map[string]state.Generation {
 // BreakGlass is why guards are not to stop the change; empty: they do.
 func (p *Plan) BreakGlass() string { return p.in.BreakGlass }
 
+// Approved is who lets pass what waits for a second person; empty: nobody did.
+func (p *Plan) Approved() string { return p.in.Approved }
+
 // Version gives the generation that wrote what the plan found of a resource; 0: nothing.
 func (p *Plan) Version(k spec.Key) state.Generation { return p.state.Version(k) }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -108,6 +109,16 @@ func TestWhatIsDoneStandsInTheAuditLog(t *testing.T) {
 	w.ask(t, "DELETE", "/v1/edges/nobody", nil, nil)
 	done = append(done, "forget asked ", "forget failed ")
 	said("an edge that is not there", 404, done...)
+	w.ask(t, "POST", "/v1/rollouts/shop/promote", api.RolloutRequest{}, nil)
+	done = append(done, "rollout asked shop", "rollout failed shop")
+	said("a rollout that is not there", 409, done...)
+	w.ask(t, "POST", "/v1/rollouts/shop/accept/41", struct{}{}, nil)
+	done = append(done, "rollout asked shop", "rollout done shop")
+	said("what edges refuse", 200, done...)
+	w.store.waiting = append(w.store.waiting, store.Pending{Tenant: "shop", ID: "abcd", Author: "bob"})
+	w.ask(t, "POST", "/v1/pending/shop/abcd", api.ApproveRequest{Reject: true}, nil)
+	done = append(done, "pending asked shop", "pending done shop")
+	said("a change that waited", 200, done...)
 	var status api.Status
 	w.ask(t, "GET", "/v1/status", nil, &status)
 	if status.Audit == nil || status.Audit.Last != uint64(len(done)) || status.Audit.Error != "" {

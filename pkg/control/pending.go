@@ -186,7 +186,12 @@ func (s *Server) approve(ctx context.Context, in *approveInput) (*reply[api.Appl
 	}
 	who := authorOf(ctx)
 	if in.Body.Reject {
-		if err := s.cfg.Store.DropPending(ctx, waits.Tenant, waits.ID); err != nil {
+		ended, err := s.cfg.Audit.Ask(chain.ActPending, who, waits.Tenant, waits.ID, "take back: "+waits.Message)
+		if err != nil {
+			return nil, problemOf(err)
+		}
+		err = s.cfg.Store.DropPending(ctx, waits.Tenant, waits.ID)
+		if ended(err); err != nil {
 			return nil, problemOf(err)
 		}
 		s.cfg.Logger.Info("a change that waited was taken back", "tenant", waits.Tenant, "id", waits.ID, "by", who)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/control/rollout"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/store"
@@ -67,9 +68,14 @@ func (s *Server) wireRollout(v *view, a *state.Aim) api.Rollout {
 
 func (s *Server) actOnRollout(ctx context.Context, in *rolloutInput) (*reply[api.Rollout], error) {
 	by := authorOf(ctx)
+	ended, err := s.cfg.Audit.Ask(chain.ActRollout, by, in.Tenant, in.Action, in.Body.Reason)
+	if err != nil {
+		return nil, problemOf(err)
+	}
 	a, err := s.cfg.Store.EditAim(ctx, in.Tenant, false, func(a *state.Aim) error {
 		return rollout.Act(a, in.Action, by, in.Body.Reason, s.cfg.Now().UTC())
 	})
+	ended(err)
 	var refused *rollout.ActError
 	switch {
 	case errors.As(err, &refused):
@@ -97,7 +103,12 @@ func (s *Server) acceptGeneration(ctx context.Context, in *acceptGenerationInput
 	if at.Generation == t.Head {
 		at.ID = t.ID
 	}
-	if _, err := s.cfg.Store.EditAim(ctx, in.Tenant, false, func(a *state.Aim) error { a.Accept = at; return nil }); err != nil {
+	ended, err := s.cfg.Audit.Ask(chain.ActRollout, by, in.Tenant, fmt.Sprintf("accept %s@%d", in.Tenant, at.Generation), "")
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	_, err = s.cfg.Store.EditAim(ctx, in.Tenant, false, func(a *state.Aim) error { a.Accept = at; return nil })
+	if ended(err); err != nil {
 		return nil, problemOf(err)
 	}
 	s.cfg.Logger.Warn("edges were told to take a generation, whatever they think of it", "tenant", in.Tenant, "generation", at.Generation,

@@ -22,7 +22,8 @@ func (l *Log) Begin(p *change.Plan) (ended func([]state.Record, error), err erro
 		tenants = append(tenants, part.Tenant)
 	}
 	slices.Sort(tenants)
-	e := chain.Entry{Act: chain.ActChange, Outcome: chain.Asked, Author: p.Author, Tenants: slices.Compact(tenants), Message: p.Message}
+	e := chain.Entry{Act: chain.ActChange, Outcome: chain.Asked, Author: p.Author, Approved: p.Approved(),
+		Tenants: slices.Compact(tenants), Message: p.Message}
 	if why := p.BreakGlass(); why != "" {
 		e.Act, e.Reason = chain.ActBreakGlass, why
 	}

@@ -29,6 +29,8 @@ const (
 	ActForget     = "forget"      // of an edge or a vantage
 	ActKeys       = "keys"        // of a signed zone
 	ActPrune      = "prune"       // generations leave the store
+	ActPending    = "pending"     // a change that waited is taken back
+	ActRollout    = "rollout"     // is paused, resumed, aborted or promoted, or edges take what they refuse
 	ActLog        = "log"         // of this log itself
 )
 
@@ -47,14 +49,16 @@ type Entry struct {
 	Prev   string    `json:"prev"` // SHA-256 of the line before, in hex; of the first line empty
 	Time   time.Time `json:"time"`
 
-	Act     string   `json:"act"`
-	Outcome string   `json:"outcome"`
-	Of      uint64   `json:"of,omitempty"` // the entry that asked
-	Author  string   `json:"author,omitempty"`
-	Tenants []string `json:"tenants,omitempty"`
-	Target  string   `json:"target,omitempty"`
-	Message string   `json:"message,omitempty"` // why, as the author says
-	Reason  string   `json:"reason,omitempty"`  // why it was refused or failed
+	Act     string `json:"act"`
+	Outcome string `json:"outcome"`
+	Of      uint64 `json:"of,omitempty"` // the entry that asked
+	Author  string `json:"author,omitempty"`
+	// Approved is the second person, who let the change pass.
+	Approved string   `json:"approved,omitempty"`
+	Tenants  []string `json:"tenants,omitempty"`
+	Target   string   `json:"target,omitempty"`
+	Message  string   `json:"message,omitempty"` // why, as the author says
+	Reason   string   `json:"reason,omitempty"`  // why it was refused or failed
 	// Generations are those that were made, or that leave the store.
 	Generations []Generation `json:"generations,omitempty"`
 }
