@@ -692,3 +692,34 @@ func TestWhatIsAsItIsIsNotSetBack(t *testing.T) {
 		t.Error("nothing more was to be left out")
 	}
 }
+
+// TestATokenIsNoSecondPerson: who made a token may hold it, and cannot approve with it what they asked for.
+func TestATokenIsNoSecondPerson(t *testing.T) {
+	w := newAccessWorld(t)
+	w.token(t, "shop", "alice", "admin")
+	create := func(secret, name string) string {
+		t.Helper()
+		var out api.NewToken
+		rec := w.as(t, secret, "POST", "/v1/tokens/shop", api.TokenRequest{Name: name, Role: "admin"})
+		if err := json.Unmarshal(rec.Body.Bytes(), &out); err != nil || out.Secret == "" {
+			t.Fatalf("%d %s", rec.Code, rec.Body)
+		}
+		return out.Secret
+	}
+	bob := w.token(t, "shop", "bob", "admin")
+	create(create(bob, "ci"), "deploy")
+	for _, c := range []struct {
+		author, approver string
+		same             bool
+	}{
+		{"token:shop/bob", "token:shop/alice", false}, {"token:shop/bob", identity.AdminToken, false},
+		{"user:carol", "token:shop/ci", false}, {"token:shop/alice", "token:shop/deploy", false},
+		{"token:shop/bob", "token:shop/bob", true}, {"token:shop/bob", "token:shop/ci", true},
+		{"token:shop/bob", "token:shop/deploy", true},
+		{"token:shop/ci", "token:shop/bob", true}, {"token:shop/gone", "token:shop/alice", true},
+	} {
+		if got := w.maySamePerson(c.author, c.approver); got != c.same {
+			t.Errorf("%s approves what %s asked for: %v", c.approver, c.author, !got)
+		}
+	}
+}

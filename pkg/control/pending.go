@@ -197,8 +197,9 @@ func (s *Server) approve(ctx context.Context, in *approveInput) (*reply[api.Appl
 		s.cfg.Logger.Info("a change that waited was taken back", "tenant", waits.Tenant, "id", waits.ID, "by", who)
 		return &reply[api.ApplyReply]{api.ApplyReply{Plan: []api.PlanItem{}}}, nil
 	}
-	if !in.Body.DryRun && change.SamePerson(waits.Author, who) {
-		return nil, problemf(http.StatusForbidden, "%s asked for it: another person must approve it", waits.Author)
+	if !in.Body.DryRun && s.maySamePerson(waits.Author, who) {
+		return nil, problemf(http.StatusForbidden, "%s asked for it: another person must approve it, and not by a token that one of the "+
+			"two made for the other", waits.Author)
 	}
 	input, err := plans.Input(waits, who)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/gti/gtm/pkg/access"
+	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/control/identity"
@@ -171,4 +172,32 @@ func (s *Server) revokeToken(ctx context.Context, in *tokenInput) (*reply[api.Re
 	}
 	s.cfg.Logger.Warn("a service token was revoked", "tenant", in.Tenant, "name", in.Name, "author", authorOf(ctx))
 	return &reply[api.RevokedToken]{api.RevokedToken{Tenant: in.Tenant, Name: in.Name}}, nil
+}
+
+// mostMakers is how far back it is looked for who made a token that made a token.
+const mostMakers = 10
+
+// maySamePerson reports whether two authors may be one person: also where one holds a token that the other made. What the admin token of a
+// machine made is for others: it makes the first ones.
+func (s *Server) maySamePerson(a, b string) bool {
+	return change.SamePerson(a, b) || s.madeBy(a, b) || s.madeBy(b, a)
+}
+
+// madeBy reports whether a service token may be of somebody's making, at first or second hand. Of one that is gone, nobody knows.
+func (s *Server) madeBy(token, who string) bool {
+	for range mostMakers {
+		name, is := strings.CutPrefix(token, spec.SubjectToken)
+		all := s.book.Tokens()
+		if !is || all == nil {
+			return false
+		}
+		list := all.List(func(tenant string) bool { return strings.HasPrefix(name, tenant+"/") })
+		i := slices.IndexFunc(list, func(t tokens.Token) bool { return t.Tenant+"/"+t.Name == name })
+		switch {
+		case i < 0, list[i].By == who && who != identity.AdminToken:
+			return true
+		}
+		token = list[i].By
+	}
+	return true
 }
