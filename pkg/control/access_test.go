@@ -631,6 +631,48 @@ func TestAStreamEndsWithItsToken(t *testing.T) {
 	}
 }
 
+// TestAStreamOfOneWhoSawAllNarrows: an admin of the platform who is none any more hears of no tenant from then on.
+func TestAStreamOfOneWhoSawAllNarrows(t *testing.T) {
+	w := newAccessWorld(t)
+	log := w.keepsEvents(t)
+	secret := w.token(t, "shop", "ci", "viewer")
+	admins := func(name string) {
+		w.ask(t, "POST", "/v1/apply", api.ApplyRequest{Resources: []api.Resource{{Kind: spec.KindAccess, Tenant: "platform", Name: "admins",
+			Spec: json.RawMessage(`{"role":"admin","subjects":["token:shop/` + name + `"]}`)}}}, &api.ApplyReply{})
+	}
+	admins("ci")
+	who, err := w.book.Of(&http.Request{Header: http.Header{"Authorization": {"Bearer " + secret}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), callerKey{}, &caller{who: *who, grants: w.book.Grants(who)}))
+	f, err := w.eventFilter(ctx, "", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, ended := make(chan string, 10), make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.stream(ctx, f, log.Newest(""), func(text string) bool { sent <- text; return true })
+	}()
+	defer func() { cancel(); <-ended }()
+	<-sent
+	of := func(id int, tenant string) api.Event {
+		e := happens(id)
+		e.Tenant = tenant
+		return e
+	}
+	log.Add(1, 0, of(1, "platform"))
+	if text := <-sent; !strings.Contains(text, `"platform"`) {
+		t.Errorf("an admin hears %s", text)
+	}
+	admins("other")
+	log.Add(1, 0, of(2, "platform"), of(3, "shop"))
+	if text := <-sent; strings.Contains(text, `"platform"`) || !strings.Contains(text, `"shop"`) {
+		t.Errorf("who is none any more hears %s", text)
+	}
+}
+
 // TestExplanationsOfOthers: a tenant is told of its own services alone, and of a host of another one what it is told of no host at all.
 func TestExplanationsOfOthers(t *testing.T) {
 	w := newAccessWorld(t)

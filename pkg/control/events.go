@@ -142,7 +142,7 @@ func (s *Server) stream(ctx context.Context, f events.Filter, at events.Position
 		if lost > 0 {
 			text += fmt.Sprintf(": %d events were dropped before they could be sent\n\n", lost)
 		}
-		if f.Sees != nil && len(list) > 0 { // grants go, too, while a stream stands
+		if len(list) > 0 { // grants go, too, while a stream stands: also those of who saw all
 			f.Sees = s.grantsNow(ctx).Sees
 		}
 		for i := range list {
