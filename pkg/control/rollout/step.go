@@ -104,9 +104,11 @@ func watch(a *state.Aim, r *spec.Rollout, s *sight, now time.Time) {
 	}
 }
 
-// promote has the next group be pointed at the new generation, or ends the rollout.
+// promote has the next group be pointed at the new generation, or ends the rollout. By hand it can come before the group of now was
+// pointed.
 func promote(a *state.Aim, by string, now time.Time) {
 	p := a.Rollout
+	a.Groups[p.Stage].At = p.To
 	p.Since, p.Soaks, p.By, p.Why, p.Waits = now, time.Time{}, by, "", nil
 	p.Base, p.Pools = nil, nil
 	if p.State = state.RolloutSoaking; p.Stage+1 < len(a.Groups) {

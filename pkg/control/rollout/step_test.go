@@ -333,6 +333,22 @@ func TestByHand(t *testing.T) {
 	}
 }
 
+func TestAGroupThatIsPromotedAtOnceIsPointedToo(t *testing.T) {
+	p := newPlay(t)
+	p.serve()
+	follow(&p.aim, declared, mark(2), func(state.Mark) bool { return false }, p.now) // and the driver has not looked since
+	for stage, at := range [][]state.Generation{{2, 1, 1}, {2, 2, 1}} {
+		if err := Act(&p.aim, "promote", "ann", "", p.now); err != nil {
+			t.Fatalf("of group %d: %v", stage, err)
+		}
+		p.expect(state.RolloutSoaking, at...)
+	}
+	if err := Act(&p.aim, "promote", "ann", "", p.now); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(state.RolloutDone, 2, 2, 2)
+}
+
 func TestAnswersOfPrometheus(t *testing.T) {
 	for _, c := range []struct {
 		body string
