@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,12 +62,14 @@ func (a *app) eachAudit(ctx context.Context, after uint64, fn func([]byte) error
 	if err := a.call(ctx, http.MethodGet, "status", nil, nil, &status); err != nil {
 		return err
 	}
-	if status.Audit == nil {
-		return errors.New("this control keeps no audit log")
-	}
 	client, err := a.connect()
 	if err != nil {
 		return err
+	}
+	if status.Audit == nil { // there is none, or who asks may not see it: the log itself says which
+		var none []byte
+		return cmp.Or(client.do(ctx, http.MethodGet, "audit", url.Values{"limit": {"1"}}, nil, &none),
+			errors.New("this control tells nothing of an audit log"))
 	}
 	for after < status.Audit.Last {
 		query := url.Values{"after": {strconv.FormatUint(after, 10)}}
@@ -126,6 +129,9 @@ of it: pass what verify or status told before with --expect.`,
 			}
 			if err != nil {
 				return err
+			}
+			if len(args) > 0 && v.Lines() == 0 {
+				return fmt.Errorf("there is no entry in %s: an export that failed leaves such a file", strings.Join(args, ", "))
 			}
 			return a.showVerified(v)
 		},

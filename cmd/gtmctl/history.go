@@ -57,18 +57,23 @@ func (a *app) historyCmd() *cobra.Command {
 func (a *app) showHistory(records []api.Record) {
 	rows := make([][]string, 0, len(records))
 	for _, r := range records {
-		rows = append(rows, []string{r.State(), r.Time.Local().Format(time.DateTime), orDash(r.Author), orDash(clip(a.why(&r))),
+		rows = append(rows, []string{r.State(), r.Time.Local().Format(time.DateTime), orDash(whose(&r)), orDash(clip(a.why(&r))),
 			clip(strings.Join(append(marked("", r.Put), marked("-", r.Deleted)...), " "))})
 	}
 	a.table([]string{"state", "when", "who", "why", "what"}, rows)
 }
 
+// whose tells who made a change, and who approved it. That stands apart from its message, which could say anything.
+func whose(r *api.Record) string {
+	if r.Approved == "" {
+		return r.Author
+	}
+	return r.Author + ", approved by " + r.Approved
+}
+
 // why tells why a change was made; where guards did not stop it, that first.
 func (a *app) why(r *api.Record) string {
 	text := r.Message
-	if r.Approved != "" {
-		text += " (approved by " + r.Approved + ")"
-	}
 	if r.BreakGlass != "" {
 		text = "BREAK-GLASS " + r.BreakGlass + ": " + text
 	}
@@ -83,7 +88,7 @@ func (a *app) oneChange(ctx context.Context, tenant string, generation uint64) e
 		return err
 	}
 	return a.emit(change, func() {
-		a.printf("%s, %s, by %s", change.State(), change.Time.Local().Format(time.DateTime), orDash(change.Author))
+		a.printf("%s, %s, by %s", change.State(), change.Time.Local().Format(time.DateTime), orDash(whose(&change.Record)))
 		if why := a.why(&change.Record); why != "" {
 			a.printf(": %s", why)
 		}

@@ -126,7 +126,12 @@ func (a *app) showEventsKept(k *api.EventsKept) {
 	if k == nil {
 		return
 	}
-	a.printf("events  %d kept", k.Events)
+	if k.Events > 0 {
+		a.printf("events  %d kept", k.Events)
+	} else { // or their number, which tells of all tenants, is not for who asks
+		long, _ := time.ParseDuration(k.Keep)
+		a.printf("events  kept for %s", span(long))
+	}
 	if k.Dropped > 0 {
 		a.printf(", %d dropped early, as there can be %d", k.Dropped, k.Most)
 	}

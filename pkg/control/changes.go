@@ -148,13 +148,17 @@ func (s *Server) hold(ctx context.Context, in *holdInput) (*reply[api.ApplyReply
 }
 
 func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*reply[api.ApplyReply], error) {
-	if s.cfg.Mirror.Tenant(in.Tenant).Head == 0 {
+	head, at := s.cfg.Mirror.Tenant(in.Tenant).Head, state.Generation(in.Body.Generation)
+	if head == 0 {
 		return nil, noTenant(in.Tenant, s.tenants(ctx))
 	}
 	if err := s.mayChange(ctx); err != nil {
 		return nil, err
 	}
-	c, err := s.changer.Rollback(ctx, in.Tenant, state.Generation(in.Body.Generation), in.Body.Overrides)
+	c, err := s.changer.Rollback(ctx, in.Tenant, at, in.Body.Overrides)
+	if errors.Is(err, store.ErrNotFound) && at > head {
+		return nil, problemf(http.StatusNotFound, "there is no %s@%d; the last is %s@%d", in.Tenant, at, in.Tenant, head)
+	}
 	if err != nil {
 		return nil, problemOf(err)
 	}
