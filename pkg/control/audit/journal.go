@@ -131,7 +131,7 @@ func Generations(records []state.Record) []chain.Generation {
 	out := make([]chain.Generation, len(records))
 	for i, r := range records {
 		out[i] = chain.Generation{Tenant: r.Tenant, Generation: uint64(r.Generation), ID: r.ID, Time: r.Time,
-			Author: r.Author, Message: r.Message, Put: r.Put, Deleted: r.Deleted}
+			Author: r.Author, Message: r.Message, Approved: r.Approved, Put: r.Put, Deleted: r.Deleted}
 	}
 	return out
 }

@@ -249,12 +249,13 @@ func TestWhatIsRefusedDoesNotFillTheLog(t *testing.T) {
 // TestPrunedGenerationsAreTold with all that history had of them.
 func TestPrunedGenerationsAreTold(t *testing.T) {
 	l := open(t, Config{})
-	if err := l.Pruned([]state.Record{{Tenant: "shop", Generation: 7, ID: "x", Author: "alice", Message: "m", Time: began}}); err != nil {
+	if err := l.Pruned([]state.Record{{Tenant: "shop", Generation: 7, ID: "x", Author: "alice", Message: "m", Approved: "bob",
+		Time: began}}); err != nil {
 		t.Fatal(err)
 	}
 	e, err := chain.Parse([]byte(lines(t, l, 0)[0]))
 	if err != nil || len(e.Generations) != 1 || e.Generations[0].Author != "alice" ||
-		e.Generations[0].Generation != 7 || e.Generations[0].ID != "x" {
+		e.Generations[0].Approved != "bob" || e.Generations[0].Generation != 7 || e.Generations[0].ID != "x" {
 		t.Errorf("%+v, %v", e, err)
 	}
 	if chains := verify(lines(t, l, 0)...).Chains(); len(chains[0].Open) != 0 {

@@ -67,6 +67,7 @@ type Generation struct {
 	Time       time.Time  `json:"time"`
 	Author     string     `json:"author,omitempty"`
 	Message    string     `json:"message,omitempty"`
+	Approved   string     `json:"approved,omitempty"` // by whom, where a guard had it wait for a second person
 	Put        []spec.Key `json:"put,omitempty"`
 	Deleted    []spec.Key `json:"deleted,omitempty"`
 }
