@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -236,6 +237,7 @@ type world struct {
 	status   state.FollowStatus // how the store is followed
 	evidence state.Evidence
 	clock    time.Time
+	ticks    atomic.Int64 // nanoseconds by which it was set forward: see advance
 }
 
 // loopback is where the edges of tests are.
