@@ -198,13 +198,38 @@ func TestADiskThatWasFull(t *testing.T) {
 	if err := os.Remove(fill); err != nil {
 		t.Fatal(err)
 	}
-	rig.Eventually(t, 3*time.Minute, "the snapshot is written again", func() error { return writtenSince(edge.Dir, freed) })
+	rig.Eventually(t, 3*time.Minute, "the snapshot is written again", func() error { // with what has passed its trial, which takes seconds
+		if err := writtenSince(edge.Dir, freed); err != nil {
+			return err
+		}
+		return onDisk(t, r, edge.Dir)
+	})
 	edge.Kill()
 	edge.Cut()
 	edge.Start()
 	agree(t, r)
 	edge.Heal()
 	r.WaitReady(edge)
+}
+
+// onDisk is an error as long as the snapshot lacks what the store has of the writers' pools.
+func onDisk(t *testing.T, r *rig.Rig, data string) error {
+	var text []byte
+	for _, name := range []string{"base", "journal"} {
+		part, err := os.ReadFile(filepath.Join(data, "edge", "snapshot", name))
+		if err != nil {
+			return err
+		}
+		text = append(text, part...)
+	}
+	for _, tenant := range writerTenants {
+		for pool, want := range stored(t, r, tenant) {
+			if !strings.Contains(string(text), fmt.Sprintf("%q", want)) {
+				return fmt.Errorf("%s of %s/%s is not in it", want, tenant, pool)
+			}
+		}
+	}
+	return nil
 }
 
 // writtenSince is an error as long as no file of the snapshot was written since then.
