@@ -39,6 +39,13 @@ func TestLoadJudgesValues(t *testing.T) {
 	l.judgeValue(edge, "t1", host, netip.MustParseAddr("192.0.2.1"))
 	want["never written"]++
 	check("an address of nothing")
+	edge.Died()
+	see(edge, 3) // what was on trial is not on disk
+	see(edge, 5)
+	check("back once after a kill")
+	see(edge, 4)
+	want["went back"]++
+	check("back twice after one kill")
 	l.newEra()
 	see(edge, 5) // not there yet
 	see(edge, 2)

@@ -49,7 +49,7 @@ type load struct {
 type place struct{ edge, host string }
 
 // seen is the newest change that was answered at a place, and the era that it was in.
-type seen struct{ change, era int }
+type seen struct{ change, era, kills int }
 
 // startLoad begins to ask. What it found is told at the end of the test, which fails if anything was wrong.
 func startLoad(r *rig.Rig, writers ...*writer) *load { return startLoadOf(r, loadEvery, writers...) }
@@ -179,20 +179,21 @@ func (l *load) fault(kind, format string, args ...any) {
 	}
 }
 
-// judgeValue: a value is one that was written, and no edge goes back.
+// judgeValue: a value is one that was written, and no edge goes back, but once for each time that it was killed.
 func (l *load) judgeValue(edge *rig.Node, tenant, host string, addr netip.Addr) {
 	change := changeOf(addr)
 	if change < 0 || change > int(l.writers[tenant].tried.Load()) {
 		l.fault("never written", "%s of %s is %s", host, edge.Name, addr)
 		return
 	}
+	kills := edge.Kills()
 	l.mu.Lock()
 	at := place{edge.Name, host}
-	was, now := l.newest[at], seen{change, l.era}
-	back := change < was.change && was.era == l.era
+	was, now := l.newest[at], seen{change, l.era, kills}
+	back := change < was.change && was.era == l.era && was.kills == kills
 	if change < was.change && !back || change >= was.change {
 		if change == was.change {
-			now.era = was.era // it need not have gone back yet
+			now.era, now.kills = was.era, was.kills // it need not have gone back yet
 		}
 		l.newest[at] = now
 	}

@@ -30,6 +30,7 @@ type Node struct {
 	calm     time.Time // when trouble ended last
 	cut      bool
 	healed   time.Time
+	kills    int
 }
 
 // newNode makes the namespace and its cables; nothing runs in it yet.
@@ -112,6 +113,21 @@ func (n *Node) Start() {
 func (n *Node) Kill() {
 	n.trouble(true)
 	n.process.Kill()
+	n.Died()
+}
+
+// Died notes that the program ended without having been asked to.
+func (n *Node) Died() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.kills++
+}
+
+// Kills tells how often it did. An edge may then have gone back to what was on its disk: what it took seconds before is on trial.
+func (n *Node) Kills() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.kills
 }
 
 // Stop asks the program to end, and waits for that.
