@@ -185,6 +185,15 @@ func (s *server) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := s.openStore(ctx); err != nil {
+		return err
+	}
+	return s.openRoles()
+}
+
+// openStore reaches for the etcd that is named, or starts one of gtmd's own.
+func (s *server) openStore(ctx context.Context) (err error) {
+	cfg := s.cfg
 	endpoints := cfg.etcd
 	if len(endpoints) == 0 {
 		s.child, err = embedded.Start(ctx, embedded.Config{Dir: filepath.Join(cfg.data, "etcd"), Args: []string{etcdCommand},
@@ -195,9 +204,12 @@ func (s *server) open(ctx context.Context) (err error) {
 		endpoints = []string{s.child.Endpoint()}
 	}
 	s.store, err = store.Open(ctx, store.Config{Endpoints: endpoints, Certs: cfg.etcdCerts, Logger: cfg.logger, Registerer: s.registry})
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// openRoles puts the roles together, each behind what it stands on.
+func (s *server) openRoles() (err error) {
+	cfg := s.cfg
 	if cfg.roles[roleEdge] || cfg.roles[roleControl] {
 		if err := s.loadIdentity(); err != nil {
 			return fmt.Errorf("--group-key: %w", err)
