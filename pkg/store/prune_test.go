@@ -597,3 +597,35 @@ func TestAChangeWhoseRecordWasRemovedIsOpen(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestWhatARolloutPointsAtIsPinned: the oldest generation that any group is at, or may go back or on to, stays; and what was found of that
+// holds as long as the rollout stands as it did.
+func TestWhatARolloutPointsAtIsPinned(t *testing.T) {
+	c, ctx := testClient(t), storetest.Context(t)
+	if oldest, unchanged, err := c.pinned(ctx, "shop"); err != nil || oldest != 0 || len(unchanged) != 1 {
+		t.Errorf("without a rollout: %d, %v, %v", oldest, unchanged, err)
+	}
+	_, err := c.EditAim(ctx, "shop", false, func(a *state.Aim) error {
+		a.Groups = []state.AimedGroup{{Name: "canary", At: state.Mark{Generation: 9}}, {Name: "rest", At: state.Mark{Generation: 7}},
+			{Name: "last", At: state.Mark{Generation: 8}}}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldest, unchanged, err := c.pinned(ctx, "shop")
+	if err != nil || oldest != 7 {
+		t.Errorf("%d, %v", oldest, err)
+	}
+	holds := func() bool {
+		resp, err := c.link.Etcd.Txn(ctx).If(unchanged...).Commit()
+		return err == nil && resp.Succeeded
+	}
+	if !holds() {
+		t.Error("what was found does not hold")
+	}
+	_, err = c.EditAim(ctx, "shop", false, func(a *state.Aim) error { a.Groups[1].At.Generation = 6; return nil })
+	if err != nil || holds() {
+		t.Errorf("a group went back, and it holds: %v", err)
+	}
+}
