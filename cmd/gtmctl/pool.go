@@ -155,7 +155,8 @@ and other overrides, and what is declared, count as ever.`,
 			path := "services/" + url.PathEscape(service.Tenant) + "/" + url.PathEscape(service.Name) + "/hold"
 			_, err = a.changeThen(c.Context(), path, request, dryRun, wait, func(reply *api.ApplyReply) {
 				if !release {
-					a.showHold(args[0], reply.Ends)
+					a.printf("%s answers as it does now", args[0])
+					a.showEnd(reply, "gtmctl hold "+args[0]+" --release")
 				}
 			})
 			return err
@@ -166,16 +167,6 @@ and other overrides, and what is declared, count as ever.`,
 	durationVar(c.Flags(), &duration, "for", "how long, as in 1h30m or 1d (default: until --release)")
 	changeFlags(c, &dryRun, &wait, nil)
 	return c
-}
-
-// showHold tells when a hold ends, and how.
-func (a *app) showHold(service string, ends time.Time) {
-	if ends.IsZero() {
-		a.printf("%s answers as it does now until: gtmctl hold %s --release\n", service, service)
-		return
-	}
-	a.printf("%s answers as it does now until %s (for %s); sooner with: gtmctl hold %s --release\n", service,
-		ends.UTC().Format(time.RFC3339), span(ends.Sub(a.now()).Round(time.Second)), service)
 }
 
 func (a *app) poolCmd() *cobra.Command {

@@ -257,8 +257,12 @@ func (a *app) showEnd(reply *api.ApplyReply, sooner string) {
 	if !reply.Starts.IsZero() {
 		begins = reply.Starts
 	}
-	a.printf(" until %s (for %s); sooner with: %s\n", reply.Ends.UTC().Format(time.RFC3339),
-		span(reply.Ends.Sub(begins).Round(time.Second)), sooner)
+	long := reply.Ends.Sub(begins)
+	if long > 10*time.Minute {
+		// A change takes a moment, and 2h should not read as 1h59m because of it.
+		long = long.Round(time.Minute)
+	}
+	a.printf(" until %s (for %s); sooner with: %s\n", reply.Ends.UTC().Format(time.RFC3339), span(long.Round(time.Second)), sooner)
 }
 
 // showWeights shows what steers a service.
