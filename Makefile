@@ -160,9 +160,9 @@ bench: build ## Compare with other servers and the kernel's floor, with tables a
 	$(GO) run -C bench ./matrix -pairs $(PAIRS) -only '$(ONLY)' $(if $(QUICK),-quick)
 
 # Further programs of bench, each with a report of its own.
-.PHONY: bench-xdp bench-streams bench-scale bench-latency bench-prober
-bench-prober: build
-	$(GO) run -C bench ./prober
+.PHONY: bench-xdp bench-streams bench-scale bench-latency bench-prober bench-company
+bench-prober bench-company: bench-%: build
+	$(GO) run -C bench ./$*
 bench-xdp bench-streams bench-scale bench-latency: bench-%: build
 	cmd/gtmd/interop/install $(PEERS)
 	$(GO) run -C bench ./$* -pairs $(PAIRS)
@@ -172,7 +172,7 @@ bench-moved: ## What a cut of 100,000 endpoints and a million of which one perce
 	$(GO) test ./pkg/prober -run '^$$' -bench 'Cut$$|Flapping$$/1000000' -benchtime 1x -v -timeout 2h
 
 .PHONY: bench-all
-bench-all: bench bench-streams bench-xdp bench-latency bench-scale bench-prober ## bench, and encrypted transports, AF_XDP, latency of changes, scale, checks
+bench-all: bench bench-streams bench-xdp bench-latency bench-scale bench-prober bench-company ## bench, and encrypted transports, AF_XDP, latency of changes, scale, checks
 
 .PHONY: simulate
 simulate: ## Play scenarios against gtm's own code in virtual time; fails where a mark is missed (bench/README.md)
