@@ -29,13 +29,15 @@ var errSilent = errors.New("")
 type app struct {
 	world
 	server    string // "": not said, see find
+	context   string // the context that says how it is reached; "": none
 	data      string
 	found     bool // find was called
 	findErr   error
 	tokenFile string
-	folder    string           // gtmd's data folder, where that is trusted
-	links     links            // how the server is believed
-	session   *session.Session // of the server; nil: nobody has logged in there, and its pin is not known
+	said      struct{ server, tokenFile string } // by flags and variables
+	folder    string                             // gtmd's data folder, where that is trusted
+	links     links                              // how the server is believed
+	session   *session.Session                   // of the server; nil: nobody has logged in there, and its pin is not known
 	output    string
 	glass     string // why guards are not to stop a change; empty: they do
 	told      bool   // the effect of the change was told already
@@ -157,7 +159,7 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 	group("show", a.planCmd(), a.diffCmd(), a.pendingCmd(), a.showCmd(), a.blameCmd(), a.getCmd(),
 		a.describeCmd(), a.statusCmd(), a.explainCmd(), a.eventsCmd(),
 		a.historyCmd(), a.auditCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
-	group("other", a.loginCmd(), a.logoutCmd(), a.whoamiCmd(), a.tokenCmd(), a.checkCmd(), a.mapCmd(), a.geoCmd(), a.latencyCmd(),
+	group("other", a.contextCmd(), a.loginCmd(), a.logoutCmd(), a.whoamiCmd(), a.tokenCmd(), a.checkCmd(), a.mapCmd(), a.geoCmd(), a.latencyCmd(),
 		a.versionCmd())
 	return root
 }
@@ -166,6 +168,8 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&a.server, "server", a.getenv("GTM_SERVER"),
 		"URL of the API (or GTM_SERVER; default: as the data folder tells, else "+defaultServer+")")
+	f.StringVar(&a.context, "context", a.getenv("GTM_CONTEXT"),
+		"which of your contexts says how the API is reached (or GTM_CONTEXT; default: that of gtmctl context use)")
 	f.StringVar(&a.tokenFile, "token-file", a.getenv("GTM_TOKEN_FILE"),
 		"file with a token (or GTM_TOKEN_FILE; default: the login of gtmctl login, else the data folder's)")
 	f.StringVar(&a.data, "data", a.getenv("GTM_DATA"),
@@ -175,6 +179,7 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
 	durationVar(f, &a.timeout, "timeout", "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), "+
 		"and for wait and apply --wait in all")
+	_ = root.RegisterFlagCompletionFunc("context", a.completeContext)
 	_ = root.RegisterFlagCompletionFunc("output",
 		cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -190,6 +195,15 @@ func (a *app) start(c *cobra.Command, _ []string) error {
 	if a.timeout <= 0 {
 		return fmt.Errorf("--timeout %s is not positive; write it as in 30s", a.timeout)
 	}
+	for _, flag := range []string{"server", "data"} {
+		if c.Flags().Changed(flag) && c.Flags().Changed("context") {
+			return fmt.Errorf("--context and --%s both say where the API is: leave one out", flag)
+		}
+		if c.Flags().Changed(flag) { // it goes before a variable
+			a.context = ""
+		}
+	}
+	a.said.server, a.said.tokenFile = a.server, a.tokenFile
 	_ = a.find() // who talks to the API is told
 	a.patient = !c.Flags().Changed("timeout")
 	a.started = true

@@ -107,21 +107,7 @@ func (s *Session) Save() error {
 	if err != nil {
 		return err
 	}
-	if err := private.MakeDir(filepath.Dir(s.path)); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(s.path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), s.path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return keep(s.path, append(data, '\n'))
 }
 
 // Token gives a token that is not over, if need be a new one, which is kept.
