@@ -95,7 +95,8 @@ var house = map[string]room{
 
 	"cmd/gtmd": {floor: 8, outside: []string{cobra, pflag, prometheus, errgroup, unix, age}},
 	"cmd/gtmctl": {floor: 8, outside: []string{cobra, pflag, "github.com/schollz/progressbar/v3",
-		"github.com/jedib0t/go-pretty/v6", "golang.org/x/term", "gopkg.in/yaml.v3", "github.com/coreos/go-oidc", "golang.org/x/oauth2"}},
+		"github.com/jedib0t/go-pretty/v6", "github.com/theory/jsonpath", "golang.org/x/term", "gopkg.in/yaml.v3",
+		"github.com/coreos/go-oidc", "golang.org/x/oauth2"}},
 
 	"bench": {floor: 9, outside: []string{dnsLibrary, "gonum.org/v1/plot", unix, "github.com/quic-go/quic-go",
 		"github.com/maxmind/mmdbwriter", "github.com/cilium/ebpf", "golang.org/x/net/http2", errgroup}},

@@ -32,8 +32,8 @@ func (a *app) takeContext() error {
 		return err
 	}
 	a.server, a.data = k.Server, ""
-	for to, said := range map[*string]string{&a.tokenFile: k.TokenFile, &a.links.pin: k.Pin, &a.links.ca: k.CAFile, &a.links.cert: k.CertFile,
-		&a.links.key: k.KeyFile} {
+	for to, said := range map[*string]string{&a.tokenFile: k.TokenFile, &a.links.pin: k.Pin, &a.links.ca: k.CAFile,
+		&a.links.cert: k.CertFile, &a.links.key: k.KeyFile} {
 		if *to == "" {
 			*to = said
 		}
@@ -52,7 +52,8 @@ own ($GTM_CONFIG, or $XDG_CONFIG_HOME/gtm, or ~/.config/gtm); logins are kept by
 		RunE: showHelp,
 	}
 	one := func(use, short, example string, do func(all *session.Contexts, name string) error) *cobra.Command {
-		return &cobra.Command{Use: use + " NAME", Short: short, Example: example, Args: needArgs(1, 1), ValidArgsFunction: a.completeContext,
+		return &cobra.Command{Use: use + " NAME", Short: short, Example: example, Args: needArgs(1, 1),
+			ValidArgsFunction: a.completeContext,
 			RunE: func(_ *cobra.Command, args []string) error {
 				all, err := session.LoadContexts(session.Dir(a.getenv))
 				if err != nil {

@@ -139,6 +139,8 @@ func (a *app) showEvent(e *api.Event) error {
 		if _, err := io.WriteString(a.out, "---\n"); err != nil {
 			return err
 		}
+	}
+	if a.output != "table" {
 		return a.emit(e, nil)
 	}
 	text := fmt.Sprintf("%s  %s %s: %s -> %s", e.Time.UTC().Format(time.RFC3339), e.Kind, line(e.Of()),

@@ -19,14 +19,16 @@ import (
 func (a *app) getCmd() *cobra.Command {
 	var tenant string
 	c := &cobra.Command{
-		Use:   "get [KIND [TENANT/NAME...]]",
+		Use:   "get [KIND [TENANT/NAME...] | TENANT/KIND/NAME...]",
 		Short: "List resources, or print them as YAML to change and apply",
 		Long: `List resources, or print them to change and apply: what -o yaml and -o json print, apply -f reads.
 
-A table goes to a terminal in a frame, and elsewhere in plain columns, one row a line, with two spaces or more between them.`,
+A table goes to a terminal in a frame, and elsewhere in plain columns, one row a line, with two spaces or more between them. -o wide cuts
+nothing of it, -o name prints TENANT/KIND/NAME alone, and -o jsonpath=PATH what a path (RFC 9535) finds in what -o json prints.`,
 		Example: `  gtmctl get
   gtmctl get pools --tenant shop
-  gtmctl get service shop/web -o yaml > web.yaml`,
+  gtmctl get service shop/web -o yaml > web.yaml
+  gtmctl get pools -o jsonpath='$.resources[*].spec.endpoints[*].addresses[*]'`,
 		Args:              needArgs(0, -1),
 		ValidArgsFunction: a.completeKindThenName,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -59,19 +61,19 @@ func (a *app) resources(ctx context.Context, args []string, tenant string) (*api
 	if len(args) == 0 {
 		return list, client.do(ctx, http.MethodGet, "resources", query, nil, list)
 	}
-	kind, err := a.kind(ctx, args[0])
-	if err != nil {
-		return nil, err
-	}
-	if len(args) == 1 {
-		query.Set("kind", string(kind))
-		return list, client.do(ctx, http.MethodGet, "resources", query, nil, list)
-	}
-	for _, word := range args[1:] {
-		key, err := parseName(kind, word)
+	if len(args) == 1 && !whole(args[0]) {
+		kind, err := a.kind(ctx, args[0])
 		if err != nil {
 			return nil, err
 		}
+		query.Set("kind", string(kind))
+		return list, client.do(ctx, http.MethodGet, "resources", query, nil, list)
+	}
+	keys, err := a.named(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
 		var r api.Resource
 		if err := client.do(ctx, http.MethodGet, resourcePath(key), nil, nil, &r); err != nil {
 			return nil, err
@@ -80,6 +82,29 @@ func (a *app) resources(ctx context.Context, args []string, tenant string) (*api
 	}
 	return list, nil
 }
+
+// named reads KIND TENANT/NAME..., or TENANT/KIND/NAME...
+func (a *app) named(ctx context.Context, args []string) (keys []spec.Key, err error) {
+	read := func(word string) (spec.Key, error) { return a.parseResource(ctx, word) }
+	if !whole(args[0]) {
+		kind, err := a.kind(ctx, args[0])
+		if err != nil {
+			return nil, err
+		}
+		args, read = args[1:], func(word string) (spec.Key, error) { return parseName(kind, word) }
+	}
+	for _, word := range args {
+		key, err := read(word)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// whole reports whether a word names one resource by itself, rather than a kind.
+func whole(word string) bool { return strings.Contains(word, "/") }
 
 func resourcePath(key spec.Key) string {
 	return "resources/" + url.PathEscape(key.Tenant) + "/" + url.PathEscape(string(key.Kind)) + "/" + apiclient.Segment(key.Name)
@@ -134,9 +159,19 @@ func (a *app) showResources(list *api.ResourceList) {
 		fmt.Fprintln(a.err, "there are none; gtmctl apply -f FILE makes some")
 		return
 	}
+	if a.output == "name" {
+		for _, r := range list.Resources {
+			a.printf("%s\n", r.Key().String())
+		}
+		return
+	}
 	rows := make([][]string, 0, len(list.Resources))
 	for _, r := range list.Resources {
-		rows = append(rows, []string{string(r.Kind), r.Tenant + "/" + r.Name, fmt.Sprintf("%s@%d", r.Tenant, r.Generation), summary(r)})
+		what := summary(r)
+		if a.output != "wide" {
+			what = clip(what)
+		}
+		rows = append(rows, []string{string(r.Kind), r.Tenant + "/" + r.Name, fmt.Sprintf("%s@%d", r.Tenant, r.Generation), what})
 	}
 	a.table([]string{"kind", "name", "written by", "what"}, rows)
 }
@@ -144,7 +179,7 @@ func (a *app) showResources(list *api.ResourceList) {
 // summary says in a few words what a resource is about.
 func summary(r api.Resource) string {
 	if r.Error != "" {
-		return clip("(" + r.Error + ")")
+		return "(" + r.Error + ")"
 	}
 	d, err := r.ToSpec(spec.Tolerant)
 	if err != nil {
@@ -173,7 +208,7 @@ func summary(r api.Resource) string {
 			}
 			names[i] = fmt.Sprintf("%s=%d", e.Name, weight)
 		}
-		return clip(strings.Join(names, " "))
+		return strings.Join(names, " ")
 	case *spec.Service:
 		if s.Alias != nil {
 			return s.Host + ", alias of " + s.Alias.To
@@ -182,14 +217,14 @@ func summary(r api.Resource) string {
 	case *spec.Tenant:
 		return brakeSummary(s)
 	case *spec.Access:
-		return clip(s.Role + " for " + strings.Join(s.Subjects, ", "))
+		return s.Role + " for " + strings.Join(s.Subjects, ", ")
 	case *spec.Guard:
 		return guardSummary(s)
 	case *spec.Override:
 		if s.Hold != nil {
-			return clip("hold service " + s.Service + untilText(s) + ": " + s.Reason)
+			return "hold service " + s.Service + untilText(s) + ": " + s.Reason
 		}
-		return clip(overrideSummary(s))
+		return overrideSummary(s)
 	}
 	return ""
 }
@@ -237,7 +272,7 @@ func guardSummary(g *spec.Guard) string {
 	add(len(g.Freeze) > 0, plural(len(g.Freeze), "freeze"))
 	add(len(g.Protect) > 0, "protects "+strings.Join(g.Protect, " "))
 	add(g.Approval != nil, "approval")
-	return clip(strings.Join(words, " "))
+	return strings.Join(words, " ")
 }
 
 // untilText tells when an override ends, or that it is over and waits for nothing but to be deleted.
@@ -299,24 +334,22 @@ func (a *app) deleteCmd() *cobra.Command {
 	var dryRun, wait bool
 	var message string
 	c := &cobra.Command{
-		Use:   "delete KIND TENANT/NAME...",
+		Use:   "delete KIND TENANT/NAME... | TENANT/KIND/NAME...",
 		Short: "Delete resources that nothing refers to any more",
 		Example: `  gtmctl delete service shop/old-web
-  gtmctl delete pools shop/eu shop/us --dry-run`,
-		Args:              needArgs(2, -1),
-		ValidArgsFunction: a.completeKindThenName,
-		RunE: func(c *cobra.Command, args []string) error {
-			kind, err := a.kind(c.Context(), args[0])
-			if err != nil {
-				return err
+  gtmctl delete pools shop/eu shop/us --dry-run
+  gtmctl delete shop/pool/eu shop/service/web`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 && whole(args[0]) {
+				return nil
 			}
+			return needArgs(2, -1)(c, args)
+		},
+		ValidArgsFunction: a.completeKindThenName,
+		RunE: func(c *cobra.Command, args []string) (err error) {
 			request := api.ApplyRequest{DryRun: dryRun, Message: message}
-			for _, word := range args[1:] {
-				key, err := parseName(kind, word)
-				if err != nil {
-					return err
-				}
-				request.Delete = append(request.Delete, key)
+			if request.Delete, err = a.named(c.Context(), args); err != nil {
+				return err
 			}
 			return a.byHand(c.Context(), "apply", func(dryRun bool) any {
 				request.DryRun = dryRun

@@ -12,6 +12,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+	"github.com/theory/jsonpath"
 	"golang.org/x/term"
 	"gopkg.in/yaml.v3"
 )
@@ -35,9 +37,62 @@ func (a *app) emit(v any, people func()) error {
 			return err
 		}
 		return writeYAML(a.out, node)
+	case "jsonpath":
+		return a.emitPath(v)
 	}
 	people()
 	return nil
+}
+
+// outputs are the forms of what is printed.
+const outputs = "table, json, yaml or jsonpath=PATH, and of get name or wide, too"
+
+// takeForm reads --output.
+func (a *app) takeForm(c *cobra.Command) error {
+	form, path, _ := strings.Cut(a.output, "=")
+	get := c.CommandPath() == "gtmctl get"
+	switch {
+	case form == "jsonpath":
+		p, err := jsonpath.Parse(path)
+		if err != nil {
+			return fmt.Errorf("--output jsonpath=%s: %w; write it as RFC 9535 does, as in jsonpath='$.resources[*].name'", path, err)
+		}
+		a.output, a.path = form, p
+	case a.output == "table" || a.output == "json" || a.output == "yaml" || get && (a.output == "name" || a.output == "wide"):
+	case a.output == "name" || a.output == "wide":
+		return fmt.Errorf("--output %s is for gtmctl get; of %s it can be table, json, yaml or jsonpath=PATH", a.output, c.CommandPath())
+	default:
+		return fmt.Errorf("--output %s is not known; it can be %s", a.output, outputs)
+	}
+	return nil
+}
+
+// emitPath prints what a path finds in the JSON of v, each on a line: texts as they are, all else as JSON.
+func (a *app) emitPath(v any) error {
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(encoded))
+	decoder.UseNumber() // generations have more digits than a float64
+	var tree any
+	if err := decoder.Decode(&tree); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, found := range a.path.Select(tree) {
+		text, ok := found.(string)
+		if !ok {
+			part, err := json.Marshal(found)
+			if err != nil {
+				return err
+			}
+			text = escapedJSON(string(part))
+		}
+		b.WriteString(line(text) + "\n")
+	}
+	_, err = io.WriteString(a.out, b.String())
+	return err
 }
 
 // yamlOf gives v as YAML with the fields, and their order, of its JSON.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/theory/jsonpath"
 
 	"github.com/gti/gtm/cmd/gtmctl/session"
 	"github.com/gti/gtm/pkg/control/api"
@@ -39,8 +39,9 @@ type app struct {
 	links     links                              // how the server is believed
 	session   *session.Session                   // of the server; nil: nobody has logged in there, and its pin is not known
 	output    string
-	glass     string // why guards are not to stop a change; empty: they do
-	told      bool   // the effect of the change was told already
+	path      *jsonpath.Path // with which output picks
+	glass     string         // why guards are not to stop a change; empty: they do
+	told      bool           // the effect of the change was told already
 	timeout   time.Duration
 	patient   bool // the timeout was left as it is, and large changes may take longer
 	// started tells that the command line made sense, so that what fails from now on is no usage error.
@@ -159,8 +160,8 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 	group("show", a.planCmd(), a.diffCmd(), a.pendingCmd(), a.showCmd(), a.blameCmd(), a.getCmd(),
 		a.describeCmd(), a.statusCmd(), a.explainCmd(), a.eventsCmd(),
 		a.historyCmd(), a.auditCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
-	group("other", a.contextCmd(), a.loginCmd(), a.logoutCmd(), a.whoamiCmd(), a.tokenCmd(), a.checkCmd(), a.mapCmd(), a.geoCmd(), a.latencyCmd(),
-		a.versionCmd())
+	group("other", a.contextCmd(), a.loginCmd(), a.logoutCmd(), a.whoamiCmd(), a.tokenCmd(), a.checkCmd(), a.mapCmd(), a.geoCmd(),
+		a.latencyCmd(), a.versionCmd())
 	return root
 }
 
@@ -176,12 +177,12 @@ func (a *app) globalFlags(root *cobra.Command) {
 		"gtmd's data folder, where its address and its token are (or GTM_DATA; default ./"+defaultData+")")
 	a.links.register(f, a.getenv)
 	f.StringVar(&a.glass, "break-glass", "", "why guards are not to stop this change; history and webhooks tell it")
-	f.StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
+	f.StringVarP(&a.output, "output", "o", "table", outputs)
 	durationVar(f, &a.timeout, "timeout", "how long to wait for the server (apply: 10ms more a resource, 2s more a MiB of zone content), "+
 		"and for wait and apply --wait in all")
 	_ = root.RegisterFlagCompletionFunc("context", a.completeContext)
 	_ = root.RegisterFlagCompletionFunc("output",
-		cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+		cobra.FixedCompletions([]string{"table", "json", "yaml", "jsonpath=", "name", "wide"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // start runs when the command line has been understood, before the command itself.
@@ -189,8 +190,8 @@ func (a *app) start(c *cobra.Command, _ []string) error {
 	if err := missingFlags(c); err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"table", "json", "yaml"}, a.output) {
-		return fmt.Errorf("--output %s is not known; it can be table, json or yaml", a.output)
+	if err := a.takeForm(c); err != nil {
+		return err
 	}
 	if a.timeout <= 0 {
 		return fmt.Errorf("--timeout %s is not positive; write it as in 30s", a.timeout)

@@ -84,7 +84,8 @@ func (c *Contexts) Get(name string) (Context, error) {
 	if k, ok := c.All[name]; ok {
 		return k, nil
 	}
-	return Context{}, fmt.Errorf("there is no context %s; gtmctl context list shows those that there are, gtmctl context add makes one", name)
+	return Context{}, fmt.Errorf("there is no context %s; gtmctl context list shows those that there are, gtmctl context add makes one",
+		name)
 }
 
 var contextName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
