@@ -42,6 +42,7 @@ type room struct {
 // from rooms on lower floors. Rooms that are not built yet are there to keep their place.
 var house = map[string]room{
 	"geo":          {floor: -1}, // the built-in database alone
+	"docs":         {floor: -1}, // the page of resources alone
 	"pkg/gtmtest":  {floor: -1, tests: true},
 	"pkg/private":  {floor: -1},
 	"pkg/prefetch": {floor: -1}, // pure but for unsafe, which its assembly takes

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gti/gtm/cmd/gtmctl/fields"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 )
@@ -175,4 +176,73 @@ func (a *app) paintFact(text string) string {
 		return a.paint(bad, text)
 	}
 	return text
+}
+
+func (a *app) explainFieldCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "explain-field KIND[.FIELD...]",
+		Short: "Tell what the fields of resources mean",
+		Long: `Tell what a kind of resources is like, or what a field of it means, what can be written there, and what it has. It asks no
+server: gtmctl knows the fields of its own version.`,
+		Example: `  gtmctl explain-field service
+  gtmctl explain-field service.rules.when
+  gtmctl explain-field Pool.endpoints.weight -o json`,
+		Args:              needArgs(1, 1),
+		ValidArgsFunction: completeField,
+		RunE: func(_ *cobra.Command, args []string) error {
+			path := strings.Split(args[0], ".")
+			kind, err := parseKind(path[0])
+			if err != nil {
+				return err
+			}
+			f, err := fields.Explain(kind, path[1:])
+			if err != nil {
+				return misuse{err}
+			}
+			return a.emit(f, func() { a.showField(f) })
+		},
+	}
+}
+
+func (a *app) showField(f *fields.Field) {
+	a.printf("%s%s\n", f.Path, map[bool]string{true: "  " + f.Type}[f.Type != ""])
+	for _, said := range [][2]string{{"", f.Meaning}, {"told with ", f.With}, {"default: ", f.Default}, {"limits: ", f.Limits}} {
+		if said[1] != "" {
+			a.printf("  %s%s\n", said[0], said[1])
+		}
+	}
+	if f.Example != "" {
+		a.printf("\n%s\n", lines(f.Example))
+	}
+	if len(f.Fields) == 0 {
+		return
+	}
+	var rows [][]string
+	for _, sub := range f.Fields {
+		meaning := sub.Meaning
+		if sub.With != "" {
+			meaning = "told with " + sub.With
+		}
+		rows = append(rows, []string{sub.Path[strings.LastIndex(sub.Path, ".")+1:], sub.Type, meaning, sub.Default, sub.Limits})
+	}
+	a.printf("\n")
+	a.table([]string{"field", "type", "meaning", "default", "limits"}, rows)
+}
+
+// completeField gives kinds, and behind a dot what there is.
+func completeField(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	const on = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	path := strings.Split(word, ".")
+	kind, err := parseKind(path[0])
+	if err != nil || len(path) == 1 {
+		words := make([]string, len(spec.Kinds))
+		for i, kind := range spec.Kinds {
+			words[i] = string(kind)
+		}
+		return words, on
+	}
+	return fields.Names(kind, path[1:len(path)-1]), on
 }

@@ -181,7 +181,7 @@ func (d *decoder) body(r *Resource, n, body *node) *Resource {
 	if r.Kind == "" {
 		return nil
 	}
-	r.Spec = newSpec(r.Kind)
+	r.Spec = New(r.Kind)
 	if r.Spec == nil && d.mode == Tolerant {
 		r.Spec = &Opaque{Raw: cmp.Or(body, &node{}).appendJSON(nil)}
 		return r
@@ -210,7 +210,8 @@ func (d *decoder) failedAt(field string) bool {
 	return false
 }
 
-func newSpec(k Kind) Spec {
+// New gives an empty spec of a kind; nil: there is no such kind.
+func New(k Kind) Spec {
 	switch k {
 	case KindZone:
 		return &Zone{}

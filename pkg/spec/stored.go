@@ -366,7 +366,7 @@ var Schema = sync.OnceValue(func() string {
 		}
 	}
 	for _, k := range Kinds {
-		add(reflect.TypeOf(newSpec(k)))
+		add(reflect.TypeOf(New(k)))
 	}
 	return fmt.Sprintf("%d-%016x", reading, h.Sum64())
 })

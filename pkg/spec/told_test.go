@@ -51,7 +51,7 @@ func TestEveryFieldIsTold(t *testing.T) {
 	for _, k := range Kinds {
 		_, doc, _ := strings.Cut(string(data), "\n## "+string(k))
 		doc, _, _ = strings.Cut(doc, "\n## ")
-		walk(reflect.TypeOf(newSpec(k)), doc, string(k))
+		walk(reflect.TypeOf(New(k)), doc, string(k))
 	}
 	if seen < 100 {
 		t.Fatalf("only %d fields were looked at", seen)
