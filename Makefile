@@ -55,6 +55,18 @@ build: ## Build bin/gtmd and bin/gtmctl
 	@mkdir -p bin
 	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/gtmd ./cmd/gtmctl
 
+PREFIX ?= /usr/local
+
+.PHONY: install
+install: build ## Install gtmd and gtmctl, pages of man(1) and completions below PREFIX (/usr/local)
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' \
+		'$(DESTDIR)$(PREFIX)/share/zsh/site-functions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
+	install bin/gtmd bin/gtmctl '$(DESTDIR)$(PREFIX)/bin'
+	bin/gtmctl manual '$(DESTDIR)$(PREFIX)/share/man/man1'
+	bin/gtmctl completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/gtmctl'
+	bin/gtmctl completion zsh >'$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_gtmctl'
+	bin/gtmctl completion fish >'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/gtmctl.fish'
+
 .PHONY: run
 run: build ## Build, then serve zones/demo.yaml in all roles (Ctrl-C ends it)
 	@exec bin/gtmd --demo --data '$(DATA)' --apply zones/demo.yaml $(RUNFLAGS)

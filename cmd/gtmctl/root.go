@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/theory/jsonpath"
 
+	"github.com/gti/gtm/cmd/gtmctl/manual"
 	"github.com/gti/gtm/cmd/gtmctl/session"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
@@ -162,7 +163,20 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 		a.historyCmd(), a.auditCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
 	group("other", a.contextCmd(), a.loginCmd(), a.logoutCmd(), a.whoamiCmd(), a.tokenCmd(), a.checkCmd(), a.mapCmd(), a.geoCmd(),
 		a.latencyCmd(), a.versionCmd())
+	root.AddCommand(manualCmd(root))
 	return root
+}
+
+// manualCmd writes pages of man(1), for make install.
+func manualCmd(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:     "manual FOLDER",
+		Short:   "Write pages of man(1) into a folder",
+		Example: "  gtmctl manual /usr/local/share/man/man1",
+		Hidden:  true,
+		Args:    needArgs(1, 1),
+		RunE:    func(_ *cobra.Command, args []string) error { return manual.Man(root, args[0], version) },
+	}
 }
 
 func (a *app) globalFlags(root *cobra.Command) {
