@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"net/url"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gti/gtm/cmd/gtmctl/start"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/files"
 	"github.com/gti/gtm/pkg/spec"
@@ -39,29 +43,7 @@ it since, nothing is applied, and you are told who. Without that line it replace
 				return err
 			}
 			request := api.ApplyRequest{DryRun: dryRun, DropUnknown: drop, Message: message, Expect: expect}
-			resources, wire, err := a.load(paths)
-			if err != nil {
-				return err
-			}
-			request.Resources = wire
-			if err := a.foretellApply(c.Context(), request, resources); err != nil {
-				return err
-			}
-			reply, err := a.sendApply(c.Context(), request, resources)
-			if err != nil {
-				return err
-			}
-			if err := a.emit(reply, func() { a.showApplied(reply, len(resources), dryRun) }); err != nil {
-				return err
-			}
-			if wait && !dryRun {
-				declared := map[string]bool{}
-				for _, r := range resources {
-					declared[r.Key.String()] = true
-				}
-				return a.waitFor(c.Context(), reply.Heads, func(resource string) bool { return declared[resource] })
-			}
-			return nil
+			return a.applyFiles(c.Context(), paths, request, wait)
 		},
 	}
 	filesFlag(c, &paths)
@@ -69,6 +51,33 @@ it since, nothing is applied, and you are told who. Without that line it replace
 	c.Flags().BoolVar(&drop, "drop-unknown", false, "replace resources although they have fields of a newer gtm, which are lost")
 	c.Flags().StringSliceVar(&pins, "expect", nil, "refuse if a tenant is not at this generation any more, as in shop@41 (repeatable)")
 	return c
+}
+
+// applyFiles tells what files do to answers, applies them, and waits for edges where that is asked for.
+func (a *app) applyFiles(ctx context.Context, paths []string, request api.ApplyRequest, wait bool) error {
+	resources, wire, err := a.load(paths)
+	if err != nil {
+		return err
+	}
+	request.Resources = wire
+	if err := a.foretellApply(ctx, request, resources); err != nil {
+		return err
+	}
+	reply, err := a.sendApply(ctx, request, resources)
+	if err != nil {
+		return err
+	}
+	if err := a.emit(reply, func() { a.showApplied(reply, len(resources), request.DryRun) }); err != nil {
+		return err
+	}
+	if !wait || request.DryRun {
+		return nil
+	}
+	declared := map[string]bool{}
+	for _, r := range resources {
+		declared[r.Key.String()] = true
+	}
+	return a.waitFor(ctx, reply.Heads, func(resource string) bool { return declared[resource] })
 }
 
 func (a *app) diffCmd() *cobra.Command {
@@ -282,4 +291,99 @@ func fieldText(f spec.FieldChange) string {
 		return fmt.Sprintf("%s: - %s", f.Path, f.Old)
 	}
 	return fmt.Sprintf("%s: %s -> %s", f.Path, f.Old, f.New)
+}
+
+func (a *app) initCmd() *cobra.Command {
+	var said start.Said
+	yes := false
+	c := &cobra.Command{
+		Use:   "init [FILE]",
+		Short: "Make a first service: asks, writes a file, plans, applies",
+		Long: `Make a first service of your own. It asks for what no flag says: the zone, the tenant, the host, two pools and a check;
+writes FILE (first.yaml), which is yours to change from then on; shows what applying it would do; and, if you say yes, applies it,
+waits for the edges and tells how to ask for it. A zone that is not there yet is declared, too, which takes the right to the platform's
+resources.`,
+		Example: `  gtmctl init
+  gtmctl init web.yaml --zone example.org --tenant shop --host www.example.org --pool eu=192.0.2.10 \
+    --pool us=198.51.100.10 --check https/healthz --yes`,
+		Args: needArgs(0, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			file := "first.yaml"
+			if len(args) > 0 {
+				file = args[0]
+			}
+			if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%s is there already: gtmctl apply -f %[1]s applies it; to make another: gtmctl init OTHER.yaml", file)
+			}
+			return a.begin(c.Context(), &said, file, yes)
+		},
+	}
+	c.Flags().StringVar(&said.Zone, "zone", "", "the zone, as in example.org")
+	c.Flags().StringVar(&said.Tenant, "tenant", "", "the tenant whose it is")
+	c.Flags().StringVar(&said.Host, "host", "", "the name that clients ask, as in www.example.org")
+	c.Flags().StringArrayVar(&said.Pools, "pool", nil,
+		"a pool as NAME=ADDRESS[,ADDRESS...]; the first takes clients, the others step in (twice or more)")
+	c.Flags().StringVar(&said.Check, "check", "", "how endpoints are checked: TYPE[:PORT][/PATH] with http, https or tcp, or none")
+	c.Flags().StringVar(&said.Edge, "edge", "", "where edges are asked: the address of the name server of a new zone (default 127.0.0.1)")
+	c.Flags().BoolVar(&yes, "yes", false, "apply it without asking")
+	_ = c.RegisterFlagCompletionFunc("tenant", a.completeTenant)
+	return c
+}
+
+// begin makes the file of a first service, and applies it.
+func (a *app) begin(ctx context.Context, said *start.Said, file string, yes bool) error {
+	var list api.ResourceList
+	if err := a.call(ctx, http.MethodGet, "resources", url.Values{"kind": {string(spec.KindZone)}}, nil, &list); err != nil {
+		return err
+	}
+	zones := map[string]map[string][]string{}
+	for _, r := range list.Resources {
+		zones[r.Name] = nil
+		if d, err := r.ToSpec(spec.Tolerant); err == nil {
+			zones[r.Name] = d.Spec.(*spec.Zone).Grants
+		}
+	}
+	person := start.NewPerson(a.in, a.err)
+	made, err := said.Answers(person, zones)
+	if errors.Is(err, start.ErrSilent) {
+		return misusef("%w: give --zone, --tenant, --host, --pool (twice) and --check", err)
+	}
+	if err != nil {
+		return misuse{err}
+	}
+	if err := os.WriteFile(file, []byte(made.YAML()), 0o644); err != nil {
+		return err
+	}
+	a.printf("%s is written\n", file)
+	err = nil
+	if !yes {
+		if err = a.applyFiles(ctx, []string{file}, api.ApplyRequest{DryRun: true}, false); err == nil && !person.Sure("Apply it") {
+			fmt.Fprintf(a.err, "nothing is applied; when you want to: gtmctl apply -f %s --wait\n", file)
+			return nil
+		}
+	}
+	if err == nil {
+		err = a.applyFiles(ctx, []string{file}, api.ApplyRequest{Message: "a first service"}, true)
+	}
+	if err != nil {
+		fmt.Fprintf(a.err, "%s is kept: change it, and gtmctl apply -f %[1]s --wait\n", file)
+		return err
+	}
+	a.showFirst(made)
+	return nil
+}
+
+// showFirst tells how to ask for a service, and how to bring a name of one's own to it.
+func (a *app) showFirst(made *start.Answers) {
+	edge := "@" + made.Edge.String()
+	if u, err := url.Parse(a.server); err == nil && !made.NewZone {
+		edge = "@" + u.Hostname()
+	}
+	if edge == "@127.0.0.1" || edge == "@localhost" {
+		edge = "@127.0.0.1 -p 5300"
+	}
+	host := strings.TrimSuffix(made.Host, ".")
+	a.printf("\nAsk an edge (gtmd --dns says where it listens):\n  dig %s %s\n", edge, host)
+	a.printf("Why it answered that:\n  gtmctl explain %s\n", host)
+	a.printf("Bring a name of yours, in any zone, to it:\n  www.shop.example.  CNAME  %s\n", made.Host)
 }

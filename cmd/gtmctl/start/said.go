@@ -1,0 +1,108 @@
+package start
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Said is what was said beforehand of a first service; what is empty is asked for.
+type Said struct {
+	Zone, Tenant, Host, Check, Edge string
+	Pools                           []string
+}
+
+// Answers takes what was said, and asks for the rest. zones are those that there are, each with what it grants to tenants.
+func (f *Said) Answers(person *Person, zones map[string]map[string][]string) (*Answers, error) {
+	out := &Answers{}
+	ask := func(question, said, otherwise string, take func(string) error) error {
+		if said != "" {
+			return take(said)
+		}
+		return person.Ask(question, otherwise, take)
+	}
+	known := ""
+	if names := slices.Sorted(maps.Keys(zones)); len(names) > 0 {
+		known = strings.TrimSuffix(names[0], ".")
+	}
+	domain := func(to *string) func(string) error {
+		return func(text string) (err error) { *to, err = ParseDomain(text); return err }
+	}
+	if err := ask("Zone, in which the name stands", f.Zone, known, domain(&out.Zone)); err != nil {
+		return nil, err
+	}
+	grants, there := zones[out.Zone]
+	out.NewZone = !there
+	mine := ""
+	if names := slices.Sorted(maps.Keys(grants)); len(names) > 0 {
+		mine = names[0]
+	}
+	err := ask("Tenant, whose it is", f.Tenant, mine, func(text string) error {
+		if out.Tenant = text; !IsName(text) {
+			return fmt.Errorf("%q is not a name: names are of a-z, 0-9 and -", text)
+		}
+		if len(grants[text]) == 0 && !out.NewZone {
+			return fmt.Errorf("zone %s grants %s no name: whoever owns the zone gives one with gtmctl edit Zone/%[1]s "+
+				"(grants: {%[2]s: [...]})", out.Zone, text)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	below := []string{out.Zone}
+	if !out.NewZone {
+		below = grants[out.Tenant]
+	}
+	err = ask("Host, which clients ask", f.Host, "www."+strings.TrimSuffix(below[0], "."), func(text string) error {
+		if err := domain(&out.Host)(text); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(below, func(name string) bool { return Below(out.Host, name) }) {
+			return fmt.Errorf("%s does not stand below %s", out.Host, strings.Join(below, " or "))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := f.askPools(person, out); err != nil {
+		return nil, err
+	}
+	err = ask("Check of the endpoints: http, https or tcp, with :PORT and /PATH, or none", f.Check, "http/",
+		func(text string) (err error) { out.Check, err = ParseCheck(text); return err })
+	if err != nil || !out.NewZone {
+		return out, err
+	}
+	return out, ask("Address at which resolvers reach an edge", f.Edge, "127.0.0.1",
+		func(text string) (err error) { out.Edge, err = netip.ParseAddr(text); return err })
+}
+
+func (f *Said) askPools(person *Person, out *Answers) error {
+	take := func(text string) error {
+		p, err := ParsePool(text)
+		if err == nil && slices.ContainsFunc(out.Pools, func(q Pool) bool { return q.Name == p.Name }) {
+			err = fmt.Errorf("pool %s stands there already", p.Name)
+		}
+		if err == nil {
+			out.Pools = append(out.Pools, p)
+		}
+		return err
+	}
+	for _, said := range f.Pools {
+		if err := take(said); err != nil {
+			return err
+		}
+	}
+	for i, question := range []string{"Pool that takes clients, as in eu=192.0.2.10,192.0.2.11",
+		"Pool that steps in when that is down, as in us=198.51.100.10"} {
+		if len(out.Pools) <= i {
+			if err := person.Ask(question, "", take); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
