@@ -37,6 +37,12 @@ func TestRolesContainEachOther(t *testing.T) {
 	if len(g) != 0 || g.Allow(Read, "shop") || g.Allow(0, "shop") {
 		t.Error("a role that is not known gives something")
 	}
+	g.Add(All, spec.RoleOperator)
+	for tenant, role := range map[string]string{"shop": spec.RoleOperator, spec.Platform: "", "": ""} {
+		if g.Role(tenant) != role && tenant != "" || g.Allow(Operate, tenant) != (role != "") || g.Allow(Edit, tenant) || g.SeesAll() {
+			t.Errorf("an operator of all is %q in %q", g.Role(tenant), tenant)
+		}
+	}
 	g.Add("shop", spec.RoleEditor)
 	g.Add("shop", spec.RoleViewer)
 	if !g.Allow(Edit, "shop") {
