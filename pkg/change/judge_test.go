@@ -428,4 +428,11 @@ func TestTheJournalHearsOfWhatGuardsRefuse(t *testing.T) {
 		!strings.Contains(j.refused[0], "spec.protect of shop/Guard/safe") {
 		t.Errorf("begun %v, refused %v", j.begun, j.refused)
 	}
+	mustApply(t, ch, Input{Put: decode(t, quotaOf("{all: {changes: 1}}")), Message: "few"})
+	p = mustPlan(t, ch, Input{Edit: Weights("shop", "eu", map[string]int{"a": 7}), Message: "more"})
+	p.Author = "ann"
+	if _, err := ch.Apply(context.Background(), p); !errors.As(err, new(*TooManyError)) || len(j.refused) != 2 ||
+		!strings.Contains(j.refused[1], "more: shop made 1 changes") {
+		t.Errorf("%v: refused %v", err, j.refused)
+	}
 }

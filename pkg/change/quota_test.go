@@ -307,3 +307,30 @@ func TestATenantHasAQuotaOfZoneContent(t *testing.T) {
 		}
 	}
 }
+
+// TestAboveTheQuotaZoneContentIsKept, and may become less, but no more.
+func TestAboveTheQuotaZoneContentIsKept(t *testing.T) {
+	zone := func(names int) Input {
+		text := "kind: Zone\ntenant: platform\nname: own.example.\nspec:\n  nameservers: [ns1.example.net.]\n  contact: h.example.net.\n" +
+			"  grants: {shop: [own.example.]}\n  content: |\n"
+		for i := range names {
+			text += fmt.Sprintf("    n%03d 60 IN A 192.0.2.1\n", i)
+		}
+		return Input{Put: decode(t, text)}
+	}
+	ch, _ := house(t)
+	mustApply(t, ch, zone(10))
+	mustApply(t, ch, Input{Put: decode(t, quotaOf("{all: {zoneBytes: 100}}"))})
+	if _, err := ch.Plan(t.Context(), zone(11)); err == nil || !strings.Contains(err.Error(), "its quota is 100, and it has 482") {
+		t.Errorf("more is taken: %v", err)
+	}
+	mustApply(t, ch, zone(9))
+	state, err := ch.State(t.Context())
+	if err != nil || state.Has("shop").ZoneBytes == 0 || state.Has("shop").ZoneBytes >= 482 || state.Has("shop").Services != 1 ||
+		state.Has("cafe").ZoneBytes != 0 {
+		t.Errorf("%+v, %v", state.Has("shop"), err)
+	}
+	in := zone(11)
+	in.Unbounded = true
+	mustPlan(t, ch, in)
+}

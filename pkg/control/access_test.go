@@ -495,13 +495,37 @@ func TestTokensTellWhetherTheirMakerHolds(t *testing.T) {
 func TestATenantsMetricsAreItsOwn(t *testing.T) {
 	w := newAccessWorld(t)
 	w.rivals(t)
-	page := w.as(t, w.token(t, "shop", "prometheus", "viewer"), "GET", "/v1/tenants/shop/metrics", nil).Body.String()
+	token := w.token(t, "shop", "prometheus", "viewer")
+	ask := func() string { return w.as(t, token, "GET", "/v1/tenants/shop/metrics", nil).Body.String() }
+	page := ask()
 	for _, want := range []string{`gtm_tenant_generation{tenant="shop"} 41`, `gtm_tenant_pool_up{pool="eu",tenant="shop"}`,
 		`gtm_tenant_service_up{service="web",tenant="shop"}`, `gtm_tenant_quota_limit{field="services",tenant="shop"} 20000`,
 		`gtm_tenant_quota_used{field="services",tenant="shop"} 1`, `gtm_tenant_endpoints{pool="eu",state=`,
 		`gtm_tenant_cut{tenant="shop"} 0`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("it lacks %s:\n%s", want, page)
+		}
+	}
+	eu, _ := w.store.Tenant("shop").Resources.Get(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"})
+	pool := *eu.Resource.Spec.(*spec.Pool)
+	pool.Monitor = "m"
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42, Put: []state.Version{{Generation: 42,
+		Resource: eu.Resource.With(&pool)}}}}})
+	verdict := func(s health.State) {
+		v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Judge: "fra", Endpoints: map[string]health.Finding{}}
+		for _, e := range pool.Endpoints {
+			v.Endpoints[e.Name] = health.Finding{State: s, Score: 1}
+		}
+		w.store.Apply(state.Update{Values: state.Verdicts.Put(v)})
+	}
+	for s, up := range map[health.State]string{health.Up: "1", health.Down: "0"} {
+		verdict(s)
+		var status api.Status
+		w.ask(t, "GET", "/v1/status", nil, &status)
+		unserved := slices.Contains(status.Unserved, spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"})
+		if page := ask(); !strings.Contains(page, `gtm_tenant_pool_up{pool="eu",tenant="shop"} `+up) ||
+			!strings.Contains(page, `gtm_tenant_service_up{service="web",tenant="shop"} `+up) || unserved != (s == health.Down) {
+			t.Errorf("endpoints are %s, and web unserved %v:\n%s", s, unserved, page)
 		}
 	}
 	if strings.Contains(page, "rival") || strings.Contains(page, "process_") || strings.Contains(page, `quota_used{field="requests"`) {
