@@ -489,6 +489,19 @@ func TestTokensTellWhetherTheirMakerHolds(t *testing.T) {
 	if got := makers(); got != "of-cert:lost of-token:lost" {
 		t.Errorf("without their makers' roles: %s", got)
 	}
+	w.token(t, "shop", "boss", "editor")
+	if got := makers(); got != "boss:holds of-cert:lost of-token:lost" {
+		t.Errorf("a maker of that name is no admin: %s", got)
+	}
+	w.ask(t, "DELETE", "/v1/tokens/shop/boss", nil, &api.RevokedToken{})
+	w.ask(t, "POST", "/v1/tokens/shop", api.TokenRequest{Name: "boss", Role: "admin", For: "1d"}, &api.NewToken{})
+	if got := makers(); got != "boss:holds of-cert:lost of-token:holds" {
+		t.Errorf("a maker of that name is admin: %s", got)
+	}
+	w.advance(25 * time.Hour)
+	if got := makers(); got != "boss:holds of-cert:lost of-token:lost" {
+		t.Errorf("the maker's token has expired: %s", got)
+	}
 }
 
 // TestATenantsMetricsAreItsOwn, with its quota and whom nothing serves.

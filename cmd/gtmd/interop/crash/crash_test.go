@@ -19,7 +19,7 @@ import (
 )
 
 // worlds is how many go on at once: they wait more than they compute.
-const worlds = 4
+const worlds = 6
 
 // job is one crash: at a failpoint, when it is passed for the nth time, from 0.
 type job struct {
