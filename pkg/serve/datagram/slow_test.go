@@ -124,6 +124,17 @@ func TestAStormOfOneShareLeavesHalfToOthers(t *testing.T) {
 	if send("storm.", 1); len(q.waiting) != 1 {
 		t.Error("what was worked off made no room")
 	}
+	for share = 1; share < 3; share++ {
+		send("full.", half)
+	}
+	send("none.", 3*half) // of the third share: there is no room, and none is taken
+	for len(q.waiting) > 0 {
+		j, _ := w.shared.slow.take()
+		q.giveBack(j)
+	}
+	if send("third.", 3*half); len(q.waiting) != half {
+		t.Errorf("%d of a share wait that was refused before, of %d", len(q.waiting), half)
+	}
 }
 
 func TestSlowQueuesEndWhenEmpty(t *testing.T) {
