@@ -227,7 +227,11 @@ func summary(r api.Resource) string {
 	case *spec.Tenant:
 		return brakeSummary(s)
 	case *spec.Access:
-		return clip(s.Role + " for " + strings.Join(s.Subjects, ", "))
+		role := s.Role
+		if s.Tenants != "" {
+			role += " in " + s.Tenants + " tenants"
+		}
+		return clip(role + " for " + strings.Join(s.Subjects, ", "))
 	case *spec.Guard:
 		return guardSummary(s)
 	case *spec.Override:
