@@ -566,6 +566,9 @@ func TestWhatIsShared(t *testing.T) {
 		strings.Contains(rec.Body.String(), `"pools":7`) {
 		t.Errorf("vantages, and how much all have: %s", rec.Body)
 	}
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "platform", Head: 8, Put: []state.Version{{Generation: 8,
+		Resource: &spec.Resource{Key: spec.Key{Tenant: "platform", Kind: spec.KindZone, Name: "rival.test."},
+			Spec: &spec.Zone{Grants: map[string][]string{"rival": {"rival.test."}}}}}}}}})
 	zones := w.as(t, viewer, "GET", "/v1/tenants/shop/zones", nil).Body.String()
 	if !strings.Contains(zones, `{"zone":"example.","names":["example."]}`) || strings.Contains(zones, "rival") {
 		t.Errorf("the zones in which names are granted: %s", zones)
