@@ -153,6 +153,10 @@ interop: ## Install real clients (apt-get, as root) and test against them
 chaos: ## Kill, stop, cut and restore at random, under a load that judges every answer (as root)
 	CHAOS_SEED='$(SEED)' CHAOS_FOR='$(FOR)' $(GO) test -tags interop -count=1 -v -timeout 0 -run 'TestRandom$$' ./cmd/gtmd/interop/chaos
 
+.PHONY: crash
+crash: ## Kill control between any two steps of a change, a rollout and a clean-up (make interop does, too)
+	$(GOTEST) -tags interop -count=1 -v -timeout 15m ./cmd/gtmd/interop/crash
+
 # Of what a fuzz target runs, only gtm's own packages tell the fuzzer what they did: etcd and the standard library are not compiled anew.
 .PHONY: fuzz
 fuzz: ## Fuzz every fuzz target for FUZZTIME each

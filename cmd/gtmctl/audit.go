@@ -125,7 +125,11 @@ of it: pass what verify or status told before with --expect.`,
 				err = a.eachAudit(c.Context(), 0, func(text []byte) error { v.Line(text); return nil })
 			}
 			for _, path := range args {
-				err = errors.Join(err, withFile(path, v.Add))
+				add := v.Add
+				if len(args) > 1 {
+					add = func(r io.Reader) error { return v.AddLog(path, r) }
+				}
+				err = errors.Join(err, withFile(path, add))
 			}
 			if err != nil {
 				return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -39,12 +40,56 @@ nothing of it, -o name prints TENANT/KIND/NAME alone, and -o jsonpath=PATH what 
 			if a.output == "yaml" {
 				return a.writeManifest(list.Resources)
 			}
-			return a.emit(list, func() { a.showResources(list) })
+			var granted []api.GrantedZone
+			if len(args) == 1 && len(list.Resources) == 0 {
+				if kind, err := parseKind(args[0]); err == nil && kind == spec.KindZone {
+					if granted, err = a.grantedZones(c.Context(), tenant); err != nil {
+						return err
+					}
+				}
+			}
+			return a.emit(list, func() {
+				if len(granted) == 0 {
+					a.showResources(list)
+					return
+				}
+				a.showGranted(granted)
+			})
 		},
 	}
 	c.Flags().StringVar(&tenant, "tenant", "", "only of this tenant")
 	_ = c.RegisterFlagCompletionFunc("tenant", a.completeTenant)
 	return c
+}
+
+// grantedZones asks what is granted to a tenant in zones of the platform, or to all in which who asks has a role.
+func (a *app) grantedZones(ctx context.Context, tenant string) (all []api.GrantedZone, err error) {
+	tenants := []string{tenant}
+	if tenant == "" {
+		var me api.Whoami
+		if err := a.call(ctx, http.MethodGet, "whoami", nil, nil, &me); err != nil {
+			return nil, err
+		}
+		delete(me.Roles, "*")
+		tenants = slices.Sorted(maps.Keys(me.Roles))
+	}
+	for _, name := range tenants {
+		var out api.GrantedZones
+		if err := a.call(ctx, http.MethodGet, "tenants/"+url.PathEscape(name)+"/zones", nil, nil, &out); err != nil {
+			return nil, err
+		}
+		all = append(all, out.Zones...)
+	}
+	return all, nil
+}
+
+func (a *app) showGranted(zones []api.GrantedZone) {
+	rows := make([][]string, 0, len(zones))
+	for _, z := range zones {
+		rows = append(rows, []string{z.Zone, clip(strings.Join(z.Names, " "))})
+	}
+	a.table([]string{"zone", "granted in it"}, rows)
+	fmt.Fprintln(a.err, "zones are the platform's: you see which names in them are yours")
 }
 
 // resources asks for all, those of a kind, or some by name.
@@ -217,7 +262,11 @@ func summary(r api.Resource) string {
 	case *spec.Tenant:
 		return brakeSummary(s)
 	case *spec.Access:
-		return s.Role + " for " + strings.Join(s.Subjects, ", ")
+		role := s.Role
+		if s.Tenants != "" {
+			role += " in " + s.Tenants + " tenants"
+		}
+		return role + " for " + strings.Join(s.Subjects, ", ")
 	case *spec.Guard:
 		return guardSummary(s)
 	case *spec.Override:

@@ -20,6 +20,7 @@ import (
 	"github.com/gti/gtm/cmd/gtmctl/session"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/secure"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // loginTime is how long a person has to log in, unless --timeout says otherwise.
@@ -199,6 +200,10 @@ func (a *app) showRoles(me *api.Whoami) {
 		fmt.Fprintln(a.err, "you have no role in any tenant yet: ask an admin of one for an Access that names you")
 	}
 	for _, tenant := range slices.Sorted(maps.Keys(me.Roles)) {
+		if tenant == "*" {
+			a.printf("%s of every tenant but %s\n", me.Roles[tenant], spec.Platform)
+			continue
+		}
 		a.printf("%s of %s\n", me.Roles[tenant], tenant)
 	}
 	if !me.Expires.IsZero() {

@@ -85,7 +85,9 @@ func (p *place) browses(change func(back *url.URL)) func(*gtmtest.Log) {
 			if m == nil {
 				return errors.New("it has not yet")
 			}
-			at = m[1]
+			if at = m[1]; p.elsewhere != nil {
+				at = p.elsewhere(at)
+			}
 			return nil
 		})
 		stays := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -154,6 +156,8 @@ type place struct {
 	url    string
 	dir    string // of the person's files, and of the admin token
 	ahead  time.Duration
+	// elsewhere changes where a person's browser goes first; nil: it goes where gtmctl says.
+	elsewhere func(at string) string
 }
 
 func newPlace(t *testing.T) *place {
@@ -386,6 +390,11 @@ func TestLogInWithABrowserHere(t *testing.T) {
 		if code != 1 || !strings.Contains(text, says) {
 			t.Errorf("want %q: %d %s", says, code, text)
 		}
+	}
+	p.elsewhere = func(at string) string { return regexp.MustCompile(`nonce=[^&]+`).ReplaceAllString(at, "nonce=another") }
+	text, code = p.gtmctl("", p.browses(nil), "login", "--browser")
+	if p.elsewhere = nil; code != 1 || !strings.Contains(text, "gave the token of another login") {
+		t.Errorf("a token of another login: %d %s", code, text)
 	}
 	// Another state is not what gtmctl waits for: it waits on, and takes the right one.
 	text, code = p.gtmctl("", p.browses(func(back *url.URL) {

@@ -28,6 +28,7 @@ is BEHIND in is unknown.
 Exit code 1
 - if an edge is silent, cannot be asked, serves something broken, no longer follows or stays behind;
 - if the store is not followed, has used four fifths of etcd's quota, or does not take a verdict, or a tenant's verdicts are late;
+- if no pool of a service is up;
 - if the audit log cannot be written, or what is older than the retention cannot be removed;
 - while the brake holds anything, or too few vantages of a monitor are alive to agree, or of those of a continent;
 - while the owner of an endpoint is silent that a monitor of type signal waits for, or what he says is not believed, unless such monitors
@@ -57,7 +58,7 @@ func wellAll(s *api.Status) bool {
 		s.Retention != nil && s.Retention.Error != "" {
 		return false
 	}
-	if s.Health != nil && (s.Health.StandsStill || len(s.Health.Troubles) > 0) || len(s.Voteless) > 0 ||
+	if s.Health != nil && (s.Health.StandsStill || len(s.Health.Troubles) > 0) || len(s.Voteless)+len(s.Unserved) > 0 ||
 		slices.ContainsFunc(s.Pools, func(p api.Pool) bool {
 			return isFrozen(p) || slices.ContainsFunc(p.Regions, func(r api.PoolRegion) bool { return r.Undecided != "" }) ||
 				!p.Watched && len(silentSignals(&p))+len(doubtedSignals(&p)) > 0
@@ -97,6 +98,9 @@ func (a *app) showStatus(s *api.Status) {
 	}
 	for i := range s.Holds {
 		a.showHeldService(&s.Holds[i])
+	}
+	for i := range s.Unserved {
+		a.printf("%s %s/%s: none of its pools is up\n", a.paint(bad, "!"), s.Unserved[i].Tenant, s.Unserved[i].Name)
 	}
 	if len(s.Pools) == 0 {
 		return

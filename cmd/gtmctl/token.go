@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -105,29 +106,102 @@ func (a *app) showTokens(all []api.Token) {
 		if !t.Used.IsZero() {
 			used = t.Used.UTC().Format("2006-01-02 15:04")
 		}
-		rows = append(rows, []string{t.Tenant + "/" + t.Name, t.Role, line(t.By), t.Created.UTC().Format(time.DateOnly), ends, used})
+		rows = append(rows, []string{t.Tenant + "/" + t.Name, t.Role, a.maker(t), t.Created.UTC().Format(time.DateOnly), ends, used})
 	}
 	a.table([]string{"token", "role", "made by", "made", "ends", "used"}, rows)
 }
 
+// maker names who made a token, and tells that they could not do so any more.
+func (a *app) maker(t *api.Token) string {
+	by := line(t.By)
+	switch t.Maker {
+	case api.MakerLost:
+		return by + a.paint(odd, " (no admin any more)")
+	case api.MakerUnknown:
+		return by + " (by a group, or no admin any more)"
+	}
+	return by
+}
+
 func (a *app) tokenRevokeCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:     "revoke TENANT/NAME",
-		Short:   "Take a service token away",
-		Long:    `Take a service token away: it opens nothing any more, at any control, within moments.`,
-		Example: "  gtmctl token revoke shop/ci",
-		Args:    needArgs(1, 1),
+	var maker string
+	c := &cobra.Command{
+		Use:   "revoke TENANT/NAME | --made-by WHO [TENANT]",
+		Short: "Take a service token away, or all that somebody made",
+		Long: `Take a service token away: it opens nothing any more, at any control, within moments, and streams that it opened end. A token
+outlives the role of who made it: token list tells who that was, and whether they may still make some; --made-by takes all of theirs away
+that you may, in one tenant or in all, and what those tokens made as well.`,
+		Example: `  gtmctl token revoke shop/ci
+  gtmctl token revoke --made-by user:mallory@example.org
+  gtmctl token revoke --made-by token:shop/ci shop`,
+		Args: needArgs(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if maker != "" {
+				return a.revokeMadeBy(c.Context(), maker, strings.Join(args, ""))
+			}
+			if len(args) == 0 {
+				return misusef("name a token, as in shop/ci, or say whose with --made-by")
+			}
 			tenant, name, ok := strings.Cut(args[0], "/")
 			if !ok || tenant == "" || name == "" || strings.Contains(name, "/") {
 				return misusef("%q is not TENANT/NAME", args[0])
 			}
-			var gone api.RevokedToken
-			at := "tokens/" + url.PathEscape(tenant) + "/" + url.PathEscape(name)
-			if err := a.call(c.Context(), http.MethodDelete, at, nil, nil, &gone); err != nil {
+			gone, err := a.revoke(c.Context(), tenant, name)
+			if err != nil {
 				return err
 			}
 			return a.emit(gone, func() { a.printf("%s/%s is revoked: it opens nothing any more\n", gone.Tenant, gone.Name) })
 		},
 	}
+	c.Flags().StringVar(&maker, "made-by", "", "all that somebody made, as token list names them, and what those made")
+	return c
+}
+
+func (a *app) revoke(ctx context.Context, tenant, name string) (gone api.RevokedToken, err error) {
+	at := "tokens/" + url.PathEscape(tenant) + "/" + url.PathEscape(name)
+	return gone, a.call(ctx, http.MethodDelete, at, nil, nil, &gone)
+}
+
+// revokeMadeBy revokes what somebody made, and what was made with that. An error says what was revoked before it.
+func (a *app) revokeMadeBy(ctx context.Context, maker, tenant string) error {
+	query := url.Values{}
+	if tenant != "" {
+		query.Set("tenant", tenant)
+	}
+	var all api.Tokens
+	if err := a.call(ctx, http.MethodGet, "tokens", query, nil, &all); err != nil {
+		return err
+	}
+	gone := []api.RevokedToken{}
+	for _, t := range madeBy(all.Tokens, maker) {
+		one, err := a.revoke(ctx, t.Tenant, t.Name)
+		if err != nil {
+			return fmt.Errorf("%s of them revoked, and then: %w; run it again", plural(len(gone), "token"), err)
+		}
+		gone = append(gone, one)
+	}
+	return a.emit(gone, func() {
+		for _, g := range gone {
+			a.printf("%s/%s is revoked: it opens nothing any more\n", g.Tenant, g.Name)
+		}
+		if len(gone) == 0 {
+			fmt.Fprintf(a.err, "%s made none in the tenants of which you are an admin; gtmctl token list tells who did\n", line(maker))
+		}
+	})
+}
+
+// madeBy gives the tokens that somebody made, and those that were made with them, in that order.
+func madeBy(all []api.Token, maker string) (list []api.Token) {
+	makers := map[string]bool{maker: true}
+	for found := true; found; {
+		found = false
+		for i := range all {
+			name := spec.SubjectToken + all[i].Tenant + "/" + all[i].Name
+			if makers[all[i].By] && !makers[name] {
+				makers[name], found = true, true
+				list = append(list, all[i])
+			}
+		}
+	}
+	return list
 }

@@ -62,7 +62,8 @@ func (s *server) serveHTTP(ctx context.Context) error {
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	private := func(h http.Handler) http.Handler { return s.cfg.door.Private(h, s.book, s.cfg.edgeNetworks) }
-	mux.Handle("GET /metrics", private(promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})))
+	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	mux.Handle("GET /metrics", s.cfg.door.Metrics(metrics, s.book, s.cfg.edgeNetworks))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.ready(); err != nil {

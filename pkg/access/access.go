@@ -41,7 +41,10 @@ func (a Action) Role() string { return spec.AccessRoles[a-1] }
 // most gives the most that a role may do; 0: nothing, of a role that is not known.
 func most(role string) Action { return Action(slices.Index(spec.AccessRoles, role) + 1) }
 
-// Grants are the roles that somebody has, by tenant.
+// All stands for every tenant but the platform.
+const All = "*"
+
+// Grants are the roles that somebody has, by tenant, or in All.
 type Grants map[string]Action
 
 // Add gives a role in a tenant; a lesser one than there is changes nothing.
@@ -53,7 +56,15 @@ func (g Grants) Add(tenant, role string) {
 
 // Allow reports whether an action is allowed in a tenant. The platform's admins are admins everywhere.
 func (g Grants) Allow(a Action, tenant string) bool {
-	return a >= Read && (g[tenant] >= a || g[spec.Platform] >= Administer)
+	return a >= Read && (g.most(tenant) >= a || g[spec.Platform] >= Administer)
+}
+
+// most gives the most that may be done in a tenant.
+func (g Grants) most(tenant string) Action {
+	if tenant == spec.Platform || tenant == "" {
+		return g[tenant]
+	}
+	return max(g[tenant], g[All])
 }
 
 // Sees reports whether anything of a tenant may be known, even that it is there.
@@ -62,12 +73,12 @@ func (g Grants) Sees(tenant string) bool { return g.Allow(Read, tenant) }
 // SeesAll reports whether every tenant is seen.
 func (g Grants) SeesAll() bool { return g[spec.Platform] >= Administer }
 
-// Tenants lists those in which anything is granted, sorted.
+// Tenants lists those in which anything is granted, sorted; All where that is so of each.
 func (g Grants) Tenants() []string { return slices.Sorted(maps.Keys(g)) }
 
 // Role names the role in a tenant; empty: none.
 func (g Grants) Role(tenant string) string {
-	if m := g[tenant]; m > 0 {
+	if m := g.most(tenant); m > 0 {
 		return m.Role()
 	}
 	return ""
@@ -85,6 +96,9 @@ func (g Grants) shared(r *spec.Resource) bool {
 	case *spec.Site, *spec.Map:
 		return len(g) > 0
 	case *spec.Policy:
+		if g[All] > 0 && len(s.Grants) > 0 {
+			return true
+		}
 		return slices.ContainsFunc(g.Tenants(), func(tenant string) bool { return s.Granted(r.Tenant, tenant) })
 	}
 	return false

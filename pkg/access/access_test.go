@@ -37,6 +37,12 @@ func TestRolesContainEachOther(t *testing.T) {
 	if len(g) != 0 || g.Allow(Read, "shop") || g.Allow(0, "shop") {
 		t.Error("a role that is not known gives something")
 	}
+	g.Add(All, spec.RoleOperator)
+	for tenant, role := range map[string]string{"shop": spec.RoleOperator, spec.Platform: "", "": ""} {
+		if g.Role(tenant) != role && tenant != "" || g.Allow(Operate, tenant) != (role != "") || g.Allow(Edit, tenant) || g.SeesAll() {
+			t.Errorf("an operator of all is %q in %q", g.Role(tenant), tenant)
+		}
+	}
 	g.Add("shop", spec.RoleEditor)
 	g.Add("shop", spec.RoleViewer)
 	if !g.Allow(Edit, "shop") {
@@ -45,8 +51,9 @@ func TestRolesContainEachOther(t *testing.T) {
 }
 
 func TestWhatThePlatformShares(t *testing.T) {
-	some, none := Grants{}, Grants{}
+	some, none, every := Grants{}, Grants{}, Grants{}
 	some.Add("shop", spec.RoleViewer)
+	every.Add(All, spec.RoleViewer)
 	for _, c := range []struct {
 		tenant string
 		spec   spec.Spec
@@ -61,6 +68,10 @@ func TestWhatThePlatformShares(t *testing.T) {
 		r := &spec.Resource{Key: spec.Key{Tenant: c.tenant, Name: "x"}, Spec: c.spec}
 		if got := some.SeesResource(r); got != c.sees {
 			t.Errorf("%s %T: %v", c.tenant, c.spec, got)
+		}
+		policy, is := c.spec.(*spec.Policy)
+		if all := c.tenant != spec.Platform || c.sees || is && len(policy.Grants) > 0; every.SeesResource(r) != all {
+			t.Errorf("%s %T: a viewer of all sees it: %v", c.tenant, c.spec, !all)
 		}
 		if none.SeesResource(r) {
 			t.Errorf("%s %T is seen without any role", c.tenant, c.spec)

@@ -182,6 +182,25 @@ func (a *Answerer) Answer(buf []byte, n int, m *Meta) Outcome {
 // answers whose signatures stand already would come too often.
 func (a *Answerer) Resume() uint64 { return uint64(a.then) }
 
+// Share tells, as a hash, of which zone the query is that was deferred just now.
+func (a *Answerer) Share() uint8 {
+	if a.parsedQuery == nil || a.view == nil {
+		return 0
+	}
+	z := a.path.Zone
+	if z == nil {
+		z = a.find(&a.q)
+	}
+	if z == nil {
+		return 0
+	}
+	sum := uint32(2166136261) // FNV-1a
+	for i := range len(z.Name) {
+		sum = (sum ^ uint32(z.Name[i])) * 16777619
+	}
+	return uint8(sum ^ sum>>8 ^ sum>>16 ^ sum>>24)
+}
+
 // foreign reports whether the message is for another to answer; see Config.Foreign.
 func (a *Answerer) foreign() bool {
 	if a.parsed == dnswire.Reject && a.fault == dnswire.RcodeNotImp {

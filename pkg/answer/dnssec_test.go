@@ -228,6 +228,7 @@ func TestSignaturesAreMadeOnceAndNeverOnTheWayOfAQuery(t *testing.T) {
 	s := newServer(t)
 	s.sign(dnssec.ECDSAP256)
 	s.down("eu")
+	share := uint8(0)
 	for i, q := range []*dns.Msg{query(t, "nothing.gtm.example.", "A", "do"), query(t, "x.wild.gtm.example.", "TXT", "do"),
 		query(t, "static.gtm.example.", "A", "do"), query(t, "static.gtm.example.", "AAAA", "do"),
 		query(t, "web.shop.gtm.example.", "A", "do", "ecs=91.198.174.0/24"), query(t, "www.sub.gtm.example.", "A", "do")} {
@@ -237,6 +238,10 @@ func TestSignaturesAreMadeOnceAndNeverOnTheWayOfAQuery(t *testing.T) {
 		if out := s.a.Answer(buf, copy(buf, packed), &meta); !out.Deferred() || (out.Kind == DeferKnown) != (i >= 2) {
 			t.Fatalf("%s: signed on the way of a query: %+v", q.Question[0].String(), out)
 		}
+		if got := s.a.Share(); i > 0 && got != share || got == 0 {
+			t.Errorf("%s: its share is %d, and that of the zone %d", q.Question[0].String(), got, share)
+		}
+		share = s.a.Share()
 		meta.Slow = true
 		first := s.a.Answer(buf, copy(buf, packed), &meta)
 		if first.Kind != Send {
@@ -250,6 +255,11 @@ func TestSignaturesAreMadeOnceAndNeverOnTheWayOfAQuery(t *testing.T) {
 		}); n != 0 {
 			t.Errorf("%s: %v allocations a query", q.Question[0].String(), n)
 		}
+	}
+	packed, _ := query(t, "elsewhere.test.", "A").Pack()
+	buf := make([]byte, 4096)
+	if s.a.Answer(buf, copy(buf, packed), &Meta{Source: s.src}); s.a.Share() != 0 {
+		t.Errorf("what is in no zone has the share %d", s.a.Share())
 	}
 }
 

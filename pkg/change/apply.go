@@ -31,9 +31,11 @@ type Config struct {
 	Journal Journal
 }
 
-// Journal hears of each change before it is made: its error stops that. ended is called with what became of it.
+// Journal hears of each change before it is made: its error stops that. ended is called with what became of it. Refused hears of each that
+// guards, or the number of changes that a tenant may make, do not let begin.
 type Journal interface {
 	Begin(*Plan) (ended func(made []state.Record, err error), err error)
+	Refused(p *Plan, why error)
 }
 
 // Changer plans and applies changes. It is safe for concurrent use; its changes of one tenant are applied one after the
@@ -88,10 +90,7 @@ func (c *Changer) Apply(ctx context.Context, p *Plan) ([]state.Record, error) {
 	if strings.TrimSpace(p.Author) == "" {
 		return nil, errors.New("a change needs an author: say who makes it")
 	}
-	if err := c.mayChange(ctx, p); err != nil {
-		return nil, err
-	}
-	if err := c.judged(ctx, p); err != nil {
+	if err := c.mayBegin(ctx, p); err != nil {
 		return nil, err
 	}
 	if c.cfg.Journal == nil || p.Empty() {
@@ -101,9 +100,24 @@ func (c *Changer) Apply(ctx context.Context, p *Plan) ([]state.Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nothing was changed: %w", err)
 	}
+	// gofail: var changeAsked struct{}
 	records, err := c.apply(ctx, p)
+	// gofail: var changeMade struct{}
 	ended(records, err)
+	// gofail: var changeNoted struct{}
 	return records, err
+}
+
+// mayBegin tells why a change must not be made at all.
+func (c *Changer) mayBegin(ctx context.Context, p *Plan) error {
+	err := c.mayChange(ctx, p)
+	if err == nil {
+		err = c.judged(ctx, p)
+	}
+	if c.cfg.Journal != nil && (errors.As(err, new(*TooManyError)) || errors.As(err, new(*RefusedError))) {
+		c.cfg.Journal.Refused(p, err)
+	}
+	return err
 }
 
 func (c *Changer) apply(ctx context.Context, p *Plan) ([]state.Record, error) {
@@ -244,6 +258,7 @@ func (r *run) commit(ctx context.Context, part Part, heads map[string]state.Gene
 	}
 	heads[part.Tenant], r.ids[part.Tenant] = rec.Generation, rec.ID
 	r.records = append(r.records, rec)
+	// gofail: var partMade struct{}
 	return nil
 }
 

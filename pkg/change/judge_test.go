@@ -12,6 +12,7 @@ import (
 
 	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 const twoSites = platform + `---
@@ -394,5 +395,44 @@ func TestTheEffectIsToldOnDemand(t *testing.T) {
 	}
 	if base := p.Base(); base["shop"] != 1 || base["platform"] != 1 {
 		t.Errorf("it was made on %v", base)
+	}
+}
+
+// journal hears of changes.
+type journal struct{ begun, refused []string }
+
+func (j *journal) Begin(p *Plan) (func([]state.Record, error), error) {
+	j.begun = append(j.begun, p.Message)
+	return func([]state.Record, error) {}, nil
+}
+
+func (j *journal) Refused(p *Plan, why error) {
+	j.refused = append(j.refused, p.Message+": "+why.Error())
+}
+
+// TestTheJournalHearsOfWhatGuardsRefuse, by whatever way the change comes, and of no plan that is only looked at.
+func TestTheJournalHearsOfWhatGuardsRefuse(t *testing.T) {
+	ch, _ := house(t)
+	j := &journal{}
+	ch.cfg.Journal = j
+	mustApply(t, ch, Input{Put: decode(t, "kind: Guard\ntenant: shop\nname: safe\nspec: {protect: [Pool]}\n"), Message: "guard"})
+	p := mustPlan(t, ch, Input{Delete: []spec.Key{key("shop/Service/web"), key("shop/Pool/eu")}, Message: "away"})
+	if len(j.refused) > 0 {
+		t.Errorf("a plan is in the journal: %v", j.refused)
+	}
+	p.Author = "ann"
+	if _, err := ch.Apply(context.Background(), p); err == nil {
+		t.Fatal("it was not refused")
+	}
+	if len(j.begun) != 1 || len(j.refused) != 1 || !strings.Contains(j.refused[0], "away: ") ||
+		!strings.Contains(j.refused[0], "spec.protect of shop/Guard/safe") {
+		t.Errorf("begun %v, refused %v", j.begun, j.refused)
+	}
+	mustApply(t, ch, Input{Put: decode(t, quotaOf("{all: {changes: 1}}")), Message: "few"})
+	p = mustPlan(t, ch, Input{Edit: Weights("shop", "eu", map[string]int{"a": 7}), Message: "more"})
+	p.Author = "ann"
+	if _, err := ch.Apply(context.Background(), p); !errors.As(err, new(*TooManyError)) || len(j.refused) != 2 ||
+		!strings.Contains(j.refused[1], "more: shop made 1 changes") {
+		t.Errorf("%v: refused %v", err, j.refused)
 	}
 }

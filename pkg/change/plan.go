@@ -152,7 +152,7 @@ func Make(state *State, in Input) (*Plan, error) {
 	after := newOverlay(state).with(steps)
 	if !in.Unbounded {
 		over, warned := overQuota(state, after, steps)
-		m.errs.Add(over...)
+		m.errs.Add(append(over, overZones(state, after, steps)...)...)
 		m.warnings.Add(warned...)
 	}
 	m.errs.Add(badScripts(steps)...)

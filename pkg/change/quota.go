@@ -3,7 +3,9 @@ package change
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/gti/gtm/pkg/spec"
@@ -184,6 +186,14 @@ func (x *index) weigh(state, after *overlay, tenant string, pairs []pair) (have,
 	return t.quota(), t.with(pairs, state.Get, after.Get).quota()
 }
 
+// Has gives how much a tenant has of what quotas bound. What they bound of what is done, changes and requests, is not in it.
+func (s *State) Has(tenant string) spec.Quota {
+	now := newOverlay(s)
+	have, _ := s.index.weigh(now, now, tenant, nil)
+	have.ZoneBytes = zoneBytes(now)[tenant]
+	return have
+}
+
 // overQuota refuses what makes a tenant have more than its quota, and more than it has. Of quotas that change it tells who is above.
 func overQuota(state *State, after *overlay, steps []Step) (errs, warnings spec.Errors) {
 	before := newOverlay(state)
@@ -275,4 +285,61 @@ func adds(p pair, field string) bool {
 		}
 	}
 	return false
+}
+
+// overZones refuses what makes the content of a tenant's zones more than its quota, and more than it is: wherever it comes from, a
+// declaration, a primary, a catalog or an update. A zone is a tenant's whose apex is granted to it.
+func overZones(state *State, after *overlay, steps []Step) (errs spec.Errors) {
+	touched := slices.ContainsFunc(steps, func(st Step) bool { return st.Key.Kind == spec.KindZone && st.new != nil })
+	if !touched {
+		return nil
+	}
+	platform := platformOf(after)
+	was, would := zoneBytes(newOverlay(state)), zoneBytes(after)
+	for _, tenant := range slices.Sorted(maps.Keys(would)) {
+		limit := spec.EffectiveQuota(platform, tenant).ZoneBytes
+		if would[tenant] <= max(limit, was[tenant]) {
+			continue
+		}
+		e := &spec.Error{Resource: tenant, Field: "spec.content",
+			Msg: fmt.Sprintf("with this change %s would have %d bytes of zone content: its quota is %d, and it has %d", tenant,
+				would[tenant], limit, was[tenant]),
+			Hint: "take names out, or " + spec.AskToRaise(platform, tenant, "zoneBytes")}
+		for _, st := range steps {
+			if z, ok := specOf(st.new).(*spec.Zone); ok && slices.Contains(ownersOf(st.Key.Name, z), tenant) {
+				e.Resource, e.File, e.Line = st.Key.String(), st.new.Origin.File, st.new.Origin.LineOf("")
+				break
+			}
+		}
+		errs.Add(e)
+	}
+	return errs
+}
+
+// zoneBytes gives how much content the zones of tenants have.
+func zoneBytes(set spec.Lookup) map[string]int {
+	bytes := map[string]int{}
+	for r := range set.Of(spec.KindZone) {
+		z, ok := r.Spec.(*spec.Zone)
+		if !ok {
+			continue
+		}
+		for _, tenant := range ownersOf(r.Name, z) {
+			bytes[tenant] += len(z.Content)
+		}
+	}
+	return bytes
+}
+
+// ownersOf gives the tenants to whom the apex of a zone is granted, and so all of it.
+func ownersOf(zone string, z *spec.Zone) (owners []string) {
+	for tenant, names := range z.Grants {
+		for _, name := range names {
+			if c, err := spec.CanonicalName(name); err == nil && c == zone {
+				owners = append(owners, tenant)
+				break
+			}
+		}
+	}
+	return owners
 }

@@ -275,3 +275,62 @@ func TestWhatCanBeFoundConcernsServices(t *testing.T) {
 		t.Errorf("3773 addresses: %v", err)
 	}
 }
+
+// TestATenantHasAQuotaOfZoneContent: of zones that are granted to it whole, whoever writes what stands in them.
+func TestATenantHasAQuotaOfZoneContent(t *testing.T) {
+	zone := func(name, grants string, names int) string {
+		var b strings.Builder
+		fmt.Fprintf(&b, "kind: Zone\ntenant: platform\nname: %s\nspec:\n  nameservers: [ns1.example.net.]\n  contact: h.example.net.\n"+
+			"  grants: %s\n  content: |\n", name, grants)
+		for i := range names {
+			fmt.Fprintf(&b, "    n%03d 60 IN A 192.0.2.1\n", i) // written out in full
+		}
+		return b.String()
+	}
+	own, part := "{shop: [own.example.]}", "{shop: [a.own.example.]}"
+	for _, c := range []struct{ quota, put, says string }{
+		{"{all: {zoneBytes: 482}}", zone("own.example.", own, 10), ""},
+		{"{all: {zoneBytes: 481}}", zone("own.example.", own, 10), "c.yaml:1: platform/Zone/own.example.: spec.content: with this change " +
+			"shop would have 482 bytes of zone content: its quota is 481, and it has 0; take names out, or ask who runs the platform to " +
+			"raise spec.limits.quota.tenants.shop.zoneBytes of platform/Tenant/platform"},
+		{"{all: {zoneBytes: 481}}", zone("own.example.", part, 10), ""},
+		{"{all: {zoneBytes: 481}, tenants: {shop: {zoneBytes: 482}}}", zone("own.example.", own, 10), ""},
+		{"{all: {zoneBytes: 500}}", join(zone("own.example.", own, 10), zone("two.example.", "{shop: [two.example.]}", 10)),
+			"would have 964 bytes"},
+		{"{all: {zoneBytes: 500}}", join(zone("own.example.", own, 10), zone("two.example.", "{cafe: [two.example.]}", 10)), ""},
+	} {
+		ch, _ := house(t)
+		mustApply(t, ch, Input{Put: decode(t, quotaOf(c.quota))})
+		_, err := ch.Plan(t.Context(), Input{Put: decode(t, c.put)})
+		if got := fmt.Sprint(err); (err == nil) != (c.says == "") || !strings.Contains(got, c.says) {
+			t.Errorf("%s: %v, want %q", c.quota, err, c.says)
+		}
+	}
+}
+
+// TestAboveTheQuotaZoneContentIsKept, and may become less, but no more.
+func TestAboveTheQuotaZoneContentIsKept(t *testing.T) {
+	zone := func(names int) Input {
+		text := "kind: Zone\ntenant: platform\nname: own.example.\nspec:\n  nameservers: [ns1.example.net.]\n  contact: h.example.net.\n" +
+			"  grants: {shop: [own.example.]}\n  content: |\n"
+		for i := range names {
+			text += fmt.Sprintf("    n%03d 60 IN A 192.0.2.1\n", i)
+		}
+		return Input{Put: decode(t, text)}
+	}
+	ch, _ := house(t)
+	mustApply(t, ch, zone(10))
+	mustApply(t, ch, Input{Put: decode(t, quotaOf("{all: {zoneBytes: 100}}"))})
+	if _, err := ch.Plan(t.Context(), zone(11)); err == nil || !strings.Contains(err.Error(), "its quota is 100, and it has 482") {
+		t.Errorf("more is taken: %v", err)
+	}
+	mustApply(t, ch, zone(9))
+	state, err := ch.State(t.Context())
+	if err != nil || state.Has("shop").ZoneBytes == 0 || state.Has("shop").ZoneBytes >= 482 || state.Has("shop").Services != 1 ||
+		state.Has("cafe").ZoneBytes != 0 {
+		t.Errorf("%+v, %v", state.Has("shop"), err)
+	}
+	in := zone(11)
+	in.Unbounded = true
+	mustPlan(t, ch, in)
+}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -114,7 +115,7 @@ func newAccessWorld(t *testing.T) *world {
 	return w
 }
 
-// as sends a request with a token; empty: with a client certificate.
+// as sends a request with a token; empty, or behind cert: a name: with a client certificate.
 func (w *world) as(t *testing.T, token, method, path string, body any) *httptest.ResponseRecorder {
 	t.Helper()
 	encoded, err := json.Marshal(body)
@@ -131,8 +132,8 @@ func (w *world) as(t *testing.T, token, method, path string, body any) *httptest
 	if body == nil {
 		r.Body, r.ContentLength = http.NoBody, 0
 	}
-	if token == "" {
-		leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "nobody"}}
+	if name, is := strings.CutPrefix(token, "cert:"); is || token == "" {
+		leaf := &x509.Certificate{Subject: pkix.Name{CommonName: cmp.Or(name, "nobody")}}
 		r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}}
 	} else {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -220,6 +221,7 @@ var least = map[string]string{
 	"roll-key": "platform operator", "ds-seen": "platform operator", "ds-gone": "platform operator",
 	"forget-edge": "platform operator", "forget-vantage": "platform operator",
 	"store-accept": "platform admin", "store-rebuild": "platform admin", "audit": "platform admin",
+	"tenant-metrics": "viewer", "granted-zones": "viewer",
 	"whoami": "", "login": "",
 }
 
@@ -393,6 +395,157 @@ func TestWhoMayDoWhat(t *testing.T) {
 	}
 }
 
+// TestARoleInEveryTenant is the matrix of those who have a role in all tenants: they may in each what the role may, and nothing in the
+// platform, nor what is a matter of the platform.
+func TestARoleInEveryTenant(t *testing.T) {
+	w := newAccessWorld(t)
+	w.rivals(t)
+	for _, role := range spec.AccessRoles[:3] {
+		w.ask(t, "POST", "/v1/apply", api.ApplyRequest{Resources: []api.Resource{{Kind: spec.KindAccess, Tenant: "platform", Name: role,
+			Spec: json.RawMessage(`{"role":"` + role + `","subjects":["cert:CN=` + role + `"],"tenants":"all"}`)}}}, &api.ApplyReply{})
+	}
+	for has, role := range spec.AccessRoles[:3] {
+		for _, c := range calls(w.Server) {
+			want, platform := strings.CutPrefix(least[c.id], "platform ")
+			may := want == "" || has >= slices.Index(spec.AccessRoles, want) && !platform
+			for _, tenant := range []string{"shop", "rival"} {
+				path, body := c.in(tenant)
+				rec := w.as(t, "cert:"+role, c.method, path, body)
+				if refused := rec.Code == http.StatusForbidden || rec.Code == http.StatusUnauthorized; may == refused && c.id != "login" {
+					t.Errorf("a %s of all: %s %s: %d, may %v: %s", role, c.method, path, rec.Code, may, rec.Body)
+				}
+			}
+			if !c.tenant {
+				continue
+			}
+			path, body := c.in(spec.Platform)
+			rec := w.as(t, "cert:"+role, c.method, path, body)
+			if (rec.Code == http.StatusForbidden) == slices.Contains(sharing, c.id) ||
+				strings.Contains(rec.Body.String(), "platform-person") {
+				t.Errorf("a %s of all, in the platform: %s %s: %d %s", role, c.method, path, rec.Code, rec.Body)
+			}
+		}
+	}
+	var me api.Whoami
+	if err := json.Unmarshal(w.as(t, "cert:viewer", "GET", "/v1/whoami", nil).Body.Bytes(), &me); err != nil || len(me.Roles) != 1 ||
+		me.Roles["*"] != "viewer" {
+		t.Errorf("%+v, %v", me, err)
+	}
+	for _, bad := range []string{`{"role":"admin","subjects":["user:a"],"tenants":"all"}`,
+		`{"role":"viewer","subjects":["user:a"],"tenants":"x"}`} {
+		rec := w.ask(t, "POST", "/v1/apply", api.ApplyRequest{Resources: []api.Resource{{Kind: spec.KindAccess, Tenant: "platform",
+			Name: "bad", Spec: json.RawMessage(bad)}}}, nil)
+		if rec.Code != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d %s", bad, rec.Code, rec.Body)
+		}
+	}
+	rec := w.ask(t, "POST", "/v1/apply", api.ApplyRequest{Resources: []api.Resource{{Kind: spec.KindAccess, Tenant: "shop", Name: "bad",
+		Spec: json.RawMessage(`{"role":"viewer","subjects":["user:a"],"tenants":"all"}`)}}}, nil)
+	if rec.Code != http.StatusUnprocessableEntity || !strings.Contains(rec.Body.String(), "goes with the tenant platform") {
+		t.Errorf("a tenant gives roles in all: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestAnotherPersonApproves what somebody asked for, and nobody their own.
+func TestAnotherPersonApproves(t *testing.T) {
+	w := newAccessWorld(t)
+	w.rivals(t)
+	for name, code := range map[string]int{"ci": http.StatusForbidden, "ann": http.StatusOK} { // ci asked for it
+		secret := w.token(t, "shop", name, "editor")
+		rec := w.as(t, secret, "POST", "/v1/pending/shop/e1", api.ApproveRequest{})
+		if (rec.Code == http.StatusForbidden) != (code == http.StatusForbidden) ||
+			code == http.StatusForbidden && !strings.Contains(rec.Body.String(), "another person must approve it") {
+			t.Errorf("%s approves: %d %s", name, rec.Code, rec.Body)
+		}
+	}
+}
+
+// TestTokensTellWhetherTheirMakerHolds the role by which they were made.
+func TestTokensTellWhetherTheirMakerHolds(t *testing.T) {
+	w := newAccessWorld(t)
+	w.ask(t, "POST", "/v1/apply", api.ApplyRequest{Resources: []api.Resource{{Kind: spec.KindAccess, Tenant: "shop", Name: "boss",
+		Spec: json.RawMessage(`{"role":"admin","subjects":["cert:CN=boss"]}`)}}}, &api.ApplyReply{})
+	boss := w.token(t, "shop", "boss", "admin")
+	for who, name := range map[string]string{boss: "of-token", "cert:boss": "of-cert"} {
+		if rec := w.as(t, who, "POST", "/v1/tokens/shop", api.TokenRequest{Name: name, Role: "viewer"}); rec.Code != http.StatusOK {
+			t.Fatalf("%d %s", rec.Code, rec.Body)
+		}
+	}
+	makers := func() string {
+		t.Helper()
+		var out api.Tokens
+		w.ask(t, "GET", "/v1/tokens?tenant=shop", nil, &out)
+		words := []string{}
+		for _, one := range out.Tokens {
+			words = append(words, one.Name+":"+one.Maker)
+		}
+		return strings.Join(words, " ")
+	}
+	if got := makers(); got != "boss:holds of-cert:holds of-token:holds" {
+		t.Errorf("at first: %s", got)
+	}
+	w.ask(t, "DELETE", "/v1/resources/shop/Access/boss", nil, &api.ApplyReply{})
+	w.ask(t, "DELETE", "/v1/tokens/shop/boss", nil, &api.RevokedToken{})
+	if got := makers(); got != "of-cert:lost of-token:lost" {
+		t.Errorf("without their makers' roles: %s", got)
+	}
+	w.token(t, "shop", "boss", "editor")
+	if got := makers(); got != "boss:holds of-cert:lost of-token:lost" {
+		t.Errorf("a maker of that name is no admin: %s", got)
+	}
+	w.ask(t, "DELETE", "/v1/tokens/shop/boss", nil, &api.RevokedToken{})
+	w.ask(t, "POST", "/v1/tokens/shop", api.TokenRequest{Name: "boss", Role: "admin", For: "1d"}, &api.NewToken{})
+	if got := makers(); got != "boss:holds of-cert:lost of-token:holds" {
+		t.Errorf("a maker of that name is admin: %s", got)
+	}
+	w.advance(25 * time.Hour)
+	if got := makers(); got != "boss:holds of-cert:lost of-token:lost" {
+		t.Errorf("the maker's token has expired: %s", got)
+	}
+}
+
+// TestATenantsMetricsAreItsOwn, with its quota and whom nothing serves.
+func TestATenantsMetricsAreItsOwn(t *testing.T) {
+	w := newAccessWorld(t)
+	w.rivals(t)
+	token := w.token(t, "shop", "prometheus", "viewer")
+	ask := func() string { return w.as(t, token, "GET", "/v1/tenants/shop/metrics", nil).Body.String() }
+	page := ask()
+	for _, want := range []string{`gtm_tenant_generation{tenant="shop"} 41`, `gtm_tenant_pool_up{pool="eu",tenant="shop"}`,
+		`gtm_tenant_service_up{service="web",tenant="shop"}`, `gtm_tenant_quota_limit{field="services",tenant="shop"} 20000`,
+		`gtm_tenant_quota_used{field="services",tenant="shop"} 1`, `gtm_tenant_endpoints{pool="eu",state=`,
+		`gtm_tenant_cut{tenant="shop"} 0`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("it lacks %s:\n%s", want, page)
+		}
+	}
+	eu, _ := w.store.Tenant("shop").Resources.Get(spec.Key{Tenant: "shop", Kind: spec.KindPool, Name: "eu"})
+	pool := *eu.Resource.Spec.(*spec.Pool)
+	pool.Monitor = "m"
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 42, Put: []state.Version{{Generation: 42,
+		Resource: eu.Resource.With(&pool)}}}}})
+	verdict := func(s health.State) {
+		v := health.Verdict{Pool: health.PoolID{Tenant: "shop", Pool: "eu"}, Judge: "fra", Endpoints: map[string]health.Finding{}}
+		for _, e := range pool.Endpoints {
+			v.Endpoints[e.Name] = health.Finding{State: s, Score: 1}
+		}
+		w.store.Apply(state.Update{Values: state.Verdicts.Put(v)})
+	}
+	for s, up := range map[health.State]string{health.Up: "1", health.Down: "0"} {
+		verdict(s)
+		var status api.Status
+		w.ask(t, "GET", "/v1/status", nil, &status)
+		unserved := slices.Contains(status.Unserved, spec.Key{Tenant: "shop", Kind: spec.KindService, Name: "web"})
+		if page := ask(); !strings.Contains(page, `gtm_tenant_pool_up{pool="eu",tenant="shop"} `+up) ||
+			!strings.Contains(page, `gtm_tenant_service_up{service="web",tenant="shop"} `+up) || unserved != (s == health.Down) {
+			t.Errorf("endpoints are %s, and web unserved %v:\n%s", s, unserved, page)
+		}
+	}
+	if strings.Contains(page, "rival") || strings.Contains(page, "process_") || strings.Contains(page, `quota_used{field="requests"`) {
+		t.Errorf("it tells of others:\n%s", page)
+	}
+}
+
 // TestWhatIsShared: sites and maps of the platform are for everybody, its zones and what stands beside them in history are not.
 func TestWhatIsShared(t *testing.T) {
 	w := newAccessWorld(t)
@@ -412,6 +565,13 @@ func TestWhatIsShared(t *testing.T) {
 	if rec := w.as(t, viewer, "GET", "/v1/vantages", nil); !strings.Contains(rec.Body.String(), `"fra"`) ||
 		strings.Contains(rec.Body.String(), `"pools":7`) {
 		t.Errorf("vantages, and how much all have: %s", rec.Body)
+	}
+	w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "platform", Head: 8, Put: []state.Version{{Generation: 8,
+		Resource: &spec.Resource{Key: spec.Key{Tenant: "platform", Kind: spec.KindZone, Name: "rival.test."},
+			Spec: &spec.Zone{Grants: map[string][]string{"rival": {"rival.test."}}}}}}}}})
+	zones := w.as(t, viewer, "GET", "/v1/tenants/shop/zones", nil).Body.String()
+	if !strings.Contains(zones, `{"zone":"example.","names":["example."]}`) || strings.Contains(zones, "rival") {
+		t.Errorf("the zones in which names are granted: %s", zones)
 	}
 	for path, code := range map[string]int{"Site/fra": 200, "Zone/example.": 404, "Policy/rival-policy": 404, "Tenant/platform": 404} {
 		for _, end := range []string{"", "/describe"} {
@@ -765,6 +925,7 @@ func TestATokenIsNoSecondPerson(t *testing.T) {
 		{"token:shop/bob", "token:shop/bob", true}, {"token:shop/bob", "token:shop/ci", true},
 		{"token:shop/bob", "token:shop/deploy", true},
 		{"token:shop/ci", "token:shop/bob", true}, {"token:shop/gone", "token:shop/alice", true},
+		{"user:carol", "user:carol", true}, {"user:carol", "", true}, {"user:carol", "user:dan", false},
 	} {
 		if got := w.maySamePerson(c.author, c.approver); got != c.same {
 			t.Errorf("%s approves what %s asked for: %v", c.approver, c.author, !got)

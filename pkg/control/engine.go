@@ -78,9 +78,6 @@ func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, ten
 	if !dryRun && !plan.Empty() {
 		records, err := s.changer.Apply(ctx, plan)
 		s.seen(ctx, records)
-		if errors.As(err, new(*change.TooManyError)) {
-			s.cfg.Audit.Refuse(chain.ActChange, in.Author, tenants, "", in.Message, err)
-		}
 		if err != nil {
 			return nil, s.failed(ctx, v, plan, err)
 		}

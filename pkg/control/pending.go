@@ -87,7 +87,6 @@ func (s *Server) failed(ctx context.Context, v *view, plan *change.Plan, err err
 	case !errors.As(err, &refused):
 		return v.refused(err)
 	}
-	s.cfg.Audit.Refuse(chain.ActChange, plan.Author, tenantsOf(plan), "", plan.Message, refused)
 	switch {
 	case !refused.Waits || errors.As(err, &partly):
 		p := problemf(http.StatusConflict, "%s; %s", v.text(refusedBy(refused)), done(err))

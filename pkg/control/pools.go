@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/gauges"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
@@ -136,6 +137,34 @@ func (h *tenantHealth) steer(name, region string, overrides []*spec.Override) *s
 		return nil
 	}))
 	return p
+}
+
+// services gives the services of a tenant, sorted, and whether any pool of their rules is up.
+func (h *tenantHealth) services() (all []gauges.Service) {
+	for _, v := range sorted(h.state) {
+		s, ok := v.Resource.Spec.(*spec.Service)
+		if !ok || len(s.RulePools()) == 0 { // an alias
+			continue
+		}
+		up := slices.ContainsFunc(s.RulePools(), func(pool string) bool {
+			p := h.pool(pool, "")
+			return p != nil && p.Up
+		})
+		all = append(all, gauges.Service{Name: v.Resource.Name, Up: up})
+	}
+	return all
+}
+
+// unserved lists the services that have no pool that is up.
+func (s *Server) unserved(ctx context.Context) (keys []spec.Key) {
+	for _, tenant := range s.tenants(ctx) {
+		for _, service := range s.healthOf(tenant).services() {
+			if !service.Up {
+				keys = append(keys, spec.Key{Tenant: tenant, Kind: spec.KindService, Name: service.Name})
+			}
+		}
+	}
+	return keys
 }
 
 // scores gives what a hold of a service writes down: what is known of its pools, overrides apart.

@@ -193,6 +193,7 @@ func (s *Server) routes() error {
 	s.routeHands(h)
 	s.routeSources(h)
 	s.routeStatus(h)
+	s.routeTenants(h)
 	s.routeKeys(h)
 	s.routeVantages(h)
 	s.routeHealth(h)

@@ -12,12 +12,16 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/audit/chain"
 	"github.com/gti/gtm/pkg/control/explain"
+	"github.com/gti/gtm/pkg/control/gauges"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 type explainInput struct {
@@ -41,14 +45,64 @@ func (s *Server) routeStatus(h huma.API) {
 	huma.Register(h, audits, s.audit)
 }
 
+type tenantInput struct {
+	Tenant string `path:"tenant"`
+}
+
+// routeTenants has what there is to know of one tenant at a glance.
+func (s *Server) routeTenants(h huma.API) {
+	metrics := operation("tenant-metrics", need{access.Read, inPath}, http.MethodGet, "/tenants/{tenant}/metrics",
+		"A tenant's pools, services, rollout and quota as Prometheus metrics")
+	metrics.Responses = map[string]*huma.Response{"200": {Description: http.StatusText(http.StatusOK),
+		Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}}
+	huma.Register(h, metrics, s.tenantMetrics)
+	huma.Register(h, operation("granted-zones", need{access.Read, inPath}, http.MethodGet, "/tenants/{tenant}/zones",
+		"The zones in which names are granted to a tenant"), s.grantedZones)
+}
+
+func (s *Server) tenantMetrics(ctx context.Context, in *tenantInput) (*huma.StreamResponse, error) {
+	h := s.healthOf(in.Tenant)
+	t := gauges.Tenant{Name: in.Tenant, Generation: uint64(h.state.Head), Services: h.services(),
+		Limit: spec.EffectiveQuota(s.platform(), in.Tenant)}
+	for _, v := range sorted(h.state) {
+		if _, ok := v.Resource.Spec.(*spec.Pool); ok {
+			t.Pools = append(t.Pools, h.poolOf(v.Resource))
+		}
+	}
+	if a, ok := state.Aims.Get(s.cfg.Mirror, in.Tenant); ok && a.Rollout != nil {
+		r := s.wireRollout(s.viewOf(ctx), &a)
+		t.Rollout = &r
+	}
+	if now, err := s.changer.State(ctx); err == nil { // or the store is away, and the rest is worth telling
+		has := now.Has(in.Tenant)
+		t.Has = &has
+	}
+	return &huma.StreamResponse{Body: func(h huma.Context) {
+		r, w := humago.Unwrap(h)
+		gauges.Handler(t).ServeHTTP(w, r)
+	}}, nil
+}
+
+// grantedZones tells a tenant in which zones it may have services; the zones themselves are the platform's.
+func (s *Server) grantedZones(_ context.Context, in *tenantInput) (*reply[api.GrantedZones], error) {
+	out := api.GrantedZones{Zones: []api.GrantedZone{}}
+	platform := s.cfg.Mirror.Tenant(spec.Platform)
+	for _, v := range sorted(platform) {
+		if z, ok := v.Resource.Spec.(*spec.Zone); ok && len(z.Grants[in.Tenant]) > 0 {
+			out.Zones = append(out.Zones, api.GrantedZone{Zone: v.Resource.Name, Names: z.Grants[in.Tenant]})
+		}
+	}
+	return &reply[api.GrantedZones]{out}, nil
+}
+
 // identified gives the heads, and what identifies them where that is known.
 func (s *Server) identified(tenants []string) (heads map[string]uint64, ids map[string]string) {
 	heads, ids = map[string]uint64{}, map[string]string{}
 	for _, tenant := range tenants {
-		state := s.cfg.Mirror.Tenant(tenant)
-		heads[tenant] = uint64(state.Head)
-		if state.ID != "" {
-			ids[tenant] = state.ID
+		t := s.cfg.Mirror.Tenant(tenant)
+		heads[tenant] = uint64(t.Head)
+		if t.ID != "" {
+			ids[tenant] = t.ID
 		}
 	}
 	return heads, ids
@@ -63,7 +117,8 @@ func (s *Server) goals() map[string]api.Goal {
 
 // status answers even where etcd does not: then the mirror is what there is, and the store's part says so.
 func (s *Server) status(ctx context.Context, _ *struct{}) (*reply[api.Status], error) {
-	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(ctx), Holds: s.holds(ctx), Edges: []api.Edge{}, Health: s.health()}
+	out := api.Status{Time: s.cfg.Now().UTC(), Pools: s.pools(ctx), Unserved: s.unserved(ctx), Holds: s.holds(ctx),
+		Edges: []api.Edge{}, Health: s.health()}
 	out.Epoch = s.cfg.Mirror.Epoch()
 	out.Heads, out.IDs = s.identified(s.tenants(ctx))
 	s.addChanges(out.Pools)

@@ -87,14 +87,21 @@ func (s *Server) tokens(ctx context.Context, in *tokensInput) (*reply[api.Tokens
 	for _, t := range all.List(func(tenant string) bool {
 		return (in.Tenant == "" || in.Tenant == tenant) && grants.Allow(access.Administer, tenant)
 	}) {
-		out.Tokens = append(out.Tokens, tokenOf(t, s.cfg.Now()))
+		out.Tokens = append(out.Tokens, s.tokenOf(t))
 	}
 	return &reply[api.Tokens]{out}, nil
 }
 
-func tokenOf(t tokens.Token, now time.Time) api.Token {
-	return api.Token{Tenant: t.Tenant, Name: t.Name, ID: t.ID, Role: t.Role, By: t.By, Created: t.Created, Expires: t.Expires, Used: t.Used,
-		Expired: !t.Expires.IsZero() && !now.Before(t.Expires)}
+func (s *Server) tokenOf(t tokens.Token) api.Token {
+	out := api.Token{Tenant: t.Tenant, Name: t.Name, ID: t.ID, Role: t.Role, By: t.By, Maker: api.MakerLost, Created: t.Created,
+		Expires: t.Expires, Used: t.Used, Expired: !t.Expires.IsZero() && !s.cfg.Now().Before(t.Expires)}
+	switch holds, known := s.book.Holds(t.By, access.Administer, t.Tenant); {
+	case holds:
+		out.Maker = api.MakerHolds
+	case !known:
+		out.Maker = api.MakerUnknown
+	}
+	return out
 }
 
 // newToken makes a token. It can give no more than its maker has, who is an admin of the tenant.
@@ -104,7 +111,10 @@ func (s *Server) newToken(ctx context.Context, in *newTokenInput) (*reply[api.Ne
 		return nil, err
 	}
 	if tenants := s.cfg.Mirror.Tenants(); !slices.Contains(tenants, in.Tenant) && in.Tenant != spec.Platform {
-		return nil, noTenant(in.Tenant, tenants)
+		p := noTenant(in.Tenant, tenants)
+		p.Detail += "; a new tenant is there once a resource of it is: apply an Access of role admin in it, for those who are to " +
+			"make its tokens"
+		return nil, p
 	}
 	b := &in.Body
 	if err := spec.CheckName(b.Name); err != nil {
@@ -113,10 +123,11 @@ func (s *Server) newToken(ctx context.Context, in *newTokenInput) (*reply[api.Ne
 	long, err := durationOf("for", b.For)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, problemf(http.StatusUnprocessableEntity, "for: %q is not a time as in 12h or 90d; it can be up to %dd (five years), "+
+			"or leave out for, and say forever, for a token without an end", b.For, mostTokenTime/(24*time.Hour))
 	case long > mostTokenTime:
-		return nil, problemf(http.StatusUnprocessableEntity, "for: %s is more than %s; leave out for, and say forever, for a token "+
-			"without an end", b.For, spec.Duration(mostTokenTime))
+		return nil, problemf(http.StatusUnprocessableEntity, "for: %s is more than %dd (five years); leave out for, and say "+
+			"forever, for a token without an end", b.For, mostTokenTime/(24*time.Hour))
 	case long > 0 && b.Forever:
 		return nil, problemf(http.StatusUnprocessableEntity, "for and forever cannot both be given")
 	case long == 0:

@@ -56,7 +56,7 @@ func (h *handler) unsent(r *serve.Request, o answer.Outcome) (n int, action serv
 	case answer.Close:
 		return 0, serve.Close
 	case answer.Defer, answer.DeferKnown:
-		r.Preferred, r.Resume = o.Kind == answer.DeferKnown, h.Resume()
+		r.Preferred, r.Resume, r.Share = o.Kind == answer.DeferKnown, h.Resume(), h.Share()
 		return 0, serve.Defer
 	}
 	return 0, serve.Drop

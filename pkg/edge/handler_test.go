@@ -4,12 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/gti/gtm/pkg/answer"
+	"github.com/gti/gtm/pkg/gtmtest/views"
 	"github.com/gti/gtm/pkg/serve"
 )
 
@@ -172,5 +174,15 @@ func TestOutcomesWithoutAReply(t *testing.T) {
 		if n, got := h.unsent(r, answer.Outcome{Kind: tt.kind}); n != 0 || got != tt.want || r.Preferred != tt.preferred {
 			t.Errorf("kind %d: %d bytes, action %v, preferred %v", tt.kind, n, got, r.Preferred)
 		}
+	}
+	e := bareEdge(t, Config{})
+	w := views.New(t, 1)
+	w.Put(strings.ReplaceAll(platformYAML, "gtm.example.", "example."))
+	e.view.Store(w.View.Load())
+	h = e.newHandler().(*handler)
+	askHandler(t, h, &serve.Request{})
+	r := &serve.Request{}
+	if h.unsent(r, answer.Outcome{Kind: answer.DeferKnown}); r.Share == 0 {
+		t.Error("work for a zone is of nobody's share")
 	}
 }

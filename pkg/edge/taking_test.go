@@ -150,6 +150,26 @@ spec: {pool: eu, state: drain, reason: test, author: test, expires: 2100-01-01T0
 	r.refuses("shop", 3, 1, "")
 }
 
+// TestADrainIsNotToBlameForWhatComesWithIt: the platform takes the zone away at the same time, and is refused alone.
+func TestADrainIsNotToBlameForWhatComesWithIt(t *testing.T) {
+	t.Parallel()
+	r := startServing(t, nil)
+	u := delta(t, 2, declared.Resources(t, `
+kind: Override
+tenant: shop
+name: drain-eu
+spec: {pool: eu, state: drain, reason: test, author: test, expires: 2100-01-01T00:00:00Z}
+`)...)
+	u.Tenants = append([]state.TenantUpdate{{Tenant: "platform", Head: 2, Deleted: []spec.Key{key("platform", spec.KindZone,
+		"gtm.example.")}}}, u.Tenants...)
+	r.tell(u)
+	r.refuses("platform", 2, 1, "")
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
+	if s := r.fetchStatus(); s.Tenants["shop"] != 2 || len(s.Held) != 1 {
+		t.Errorf("it serves %v, and holds %+v", s.Tenants, s.Held)
+	}
+}
+
 func TestRefusesAZoneOutOfAllProportion(t *testing.T) {
 	t.Parallel()
 	r := startServing(t, func(c *Config) { c.MostGrowth = 2 })

@@ -106,3 +106,40 @@ func TestPlacesOfACheck(t *testing.T) {
 		}
 	}
 }
+
+// TestAStormOfChecksLeavesAnothersOnTime: a tenant whose checks want many times the places that there are has its own late, and those of
+// another come within their interval as ever.
+func TestAStormOfChecksLeavesAnothersOnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 64)
+		b.Set("storm", many("storm", 3000, time.Second, 300*time.Millisecond)) // 900 places
+		time.Sleep(30 * time.Second)
+		const interval, watched = 2 * time.Second, time.Minute
+		b.Set("calm", many("calm", 20, interval, 100*time.Millisecond))
+		time.Sleep(2 * interval) // each has begun
+		from := time.Now()
+		time.Sleep(watched)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		counts, late := map[string]int{}, map[string]time.Duration{}
+		for id, started := range b.started {
+			last := from
+			for _, at := range started {
+				if at.Before(from) {
+					continue
+				}
+				counts[id.Tenant]++
+				late[id.Tenant] = max(late[id.Tenant], at.Sub(last)-interval)
+				last = at
+			}
+		}
+		if want := 20 * int(watched/interval) * 9 / 10; counts["calm"] < want || late["calm"] > interval/2 {
+			t.Errorf("of the other tenant %d checks began, at least %d should have, the latest late by %s", counts["calm"], want,
+				late["calm"])
+		}
+		if counts["storm"] > 3000*60/2 {
+			t.Errorf("the storm has %d checks: it is none", counts["storm"])
+		}
+		t.Logf("%v checks began, the latest late by %v", counts, late)
+	})
+}

@@ -15,7 +15,12 @@ type Access struct {
 	Role string `json:"role,omitempty" yaml:"role,omitempty"`
 	// Subjects are as in group:shop-team, user:alice@example.org, token:ci, spiffe://example.org/shop/deploy, cert:CN=deploy,O=Shop.
 	Subjects []string `json:"subjects,omitempty" yaml:"subjects,omitempty"`
+	// Tenants is all where the role is one in every tenant but the platform. The platform's alone have it.
+	Tenants string `json:"tenants,omitempty" yaml:"tenants,omitempty"`
 }
+
+// AllTenants is the value of Access.Tenants.
+const AllTenants = "all"
 
 // The roles of an Access.
 const (
@@ -45,6 +50,15 @@ const (
 func (*Access) kind() Kind { return KindAccess }
 
 func (c *checker) access(a *Access) {
+	if a.Tenants != "" {
+		c.oneOf("spec.tenants", a.Tenants, AllTenants)
+		switch {
+		case c.r.Tenant != Platform:
+			c.fail("spec.tenants", "leave it out", "goes with the tenant %s", Platform)
+		case a.Role == RoleAdmin:
+			c.fail("spec.tenants", "leave it out", "an admin of %s is admin of every tenant", Platform)
+		}
+	}
 	if a.Role == "" {
 		c.fail("spec.role", "it can be "+strings.Join(AccessRoles, ", "), "is missing")
 	} else {

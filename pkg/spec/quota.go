@@ -27,6 +27,8 @@ type Quota struct {
 	Megabytes int `json:"megabytes,omitempty" yaml:"megabytes,omitempty" zero:"absent"`
 	// Sources of endpoints of all its pools.
 	Sources int `json:"sources,omitempty" yaml:"sources,omitempty" zero:"absent"`
+	// ZoneBytes of the content of zones that are granted to it from their apex on.
+	ZoneBytes int `json:"zoneBytes,omitempty" yaml:"zoneBytes,omitempty" zero:"absent"`
 	// Changes an hour. It bounds what is done, not what there is.
 	Changes int `json:"changes,omitempty" yaml:"changes,omitempty" zero:"absent"`
 	// Requests a second at each control, signals and lists of endpoints apart, which have shares of their own. Likewise.
@@ -34,7 +36,7 @@ type Quota struct {
 }
 
 var defaultQuota = Quota{Resources: 50_000, Services: 20_000, Endpoints: 100_000, Overrides: 10_000, Checks: 20_000, Megabytes: 64,
-	Sources: 256, Changes: 3600, Requests: 500}
+	Sources: 256, ZoneBytes: 1_000_000_000, Changes: 3600, Requests: 500}
 
 // What a quota can be set to at all.
 const (
@@ -57,9 +59,19 @@ func (q *Quota) fields() []quotaField {
 		{"checks", "checks a second", &q.Checks},
 		{"megabytes", "MB of resources", &q.Megabytes},
 		{"sources", "sources of endpoints", &q.Sources},
+		{"zoneBytes", "bytes of zone content", &q.ZoneBytes},
 		{"changes", "changes an hour", &q.Changes},
 		{"requests", "requests a second", &q.Requests},
 	}
+}
+
+// Numbers gives the numbers by the names of their fields.
+func (q Quota) Numbers() map[string]int {
+	all := map[string]int{}
+	for _, f := range q.fields() {
+		all[f.name] = *f.n
+	}
+	return all
 }
 
 // EffectiveQuota gives what a tenant may have: what the platform's Tenant sets for it, else for all, else the defaults. platform may be

@@ -20,9 +20,9 @@ func TestEffectiveQuota(t *testing.T) {
 		{&Tenant{Limits: &Limits{}}, "shop", defaultQuota},
 		{&Tenant{Limits: &Limits{Quota: &Quotas{Tenants: map[string]Quota{"cafe": {Services: 1}}}}}, "shop", defaultQuota},
 		{platform, "shop", Quota{Resources: 50_000, Services: 9, Endpoints: 100_000, Overrides: 1, Checks: 8, Megabytes: 64, Sources: 256,
-			Changes: 3600, Requests: 500}},
+			ZoneBytes: 1_000_000_000, Changes: 3600, Requests: 500}},
 		{platform, "cafe", Quota{Resources: 50_000, Services: 7, Endpoints: 100_000, Overrides: 10_000, Checks: 8, Megabytes: 64,
-			Sources: 256, Changes: 3600, Requests: 500}},
+			Sources: 256, ZoneBytes: 1_000_000_000, Changes: 3600, Requests: 500}},
 	} {
 		if got := EffectiveQuota(tc.platform, tc.tenant); got != tc.want {
 			t.Errorf("%+v of %s: %+v, want %+v", tc.platform, tc.tenant, got, tc.want)

@@ -45,6 +45,7 @@ func (c *Client) commit(ctx context.Context, ch Change) (state.Record, error) {
 	if err := c.addTexts(ctx, t); err != nil {
 		return state.Record{}, err
 	}
+	// gofail: var commitNext struct{}
 	return c.make(ctx, ch, t)
 }
 
@@ -83,6 +84,7 @@ func (c *Client) transact(ctx context.Context, t *draft, open *bool) (resp *clie
 func (c *Client) outcome(ctx context.Context, ch Change, t *draft, resp *clientv3.TxnResponse, open bool, err error) (state.Record, error) {
 	switch {
 	case err == nil && resp.Succeeded:
+		// gofail: var commitMade struct{}
 		return t.record, nil
 	case err == nil && !open:
 		return state.Record{}, c.conflict(ctx, ch, resp)
@@ -253,6 +255,7 @@ func (c *Client) addTexts(ctx context.Context, t *draft) error {
 		if err := c.writeTexts(ctx, runs[:n]); err != nil {
 			return err
 		}
+		// gofail: var runsWritten struct{}
 		runs = runs[n:]
 	}
 	return nil

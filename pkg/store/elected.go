@@ -239,6 +239,7 @@ func (c *Client) EditAim(ctx context.Context, tenant string, fenced bool, edit f
 			conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(f.key), "=", f.rev))
 		}
 		var resp *clientv3.TxnResponse
+		// gofail: var aimNext struct{}
 		err = c.link.Try(ctx, func(ctx context.Context) (err error) {
 			resp, err = c.link.Etcd.Txn(ctx).If(conditions...).Then(op).Commit()
 			return err
@@ -247,6 +248,7 @@ func (c *Client) EditAim(ctx context.Context, tenant string, fenced bool, edit f
 		case err != nil:
 			return a, c.link.Explain("writing where the rollout of "+tenant+" points", err)
 		case resp.Succeeded:
+			// gofail: var aimWritten struct{}
 			return a, nil
 		}
 	}

@@ -21,7 +21,7 @@ import (
 // Flags are those of the command line.
 type Flags struct {
 	cert, key, clientCA    string
-	plain, private         bool
+	plain, private, open   bool
 	issuer, clientID       string
 	audiences, scopes      []string
 	userClaim, groupsClaim string
@@ -34,8 +34,10 @@ func (f *Flags) Register(s *pflag.FlagSet) {
 	s.StringVar(&f.key, "http-key", "", "PEM file of its key")
 	s.StringVar(&f.clientCA, "http-client-ca", "", "PEM file of authorities by whose client certificates one can come in, too")
 	s.BoolVar(&f.plain, "http-plain", false, "no TLS for control off loopback: only where something before it does that")
-	s.BoolVar(&f.private, "http-private", false, "/metrics and /edge/ of control want a role in the platform too, but from this machine "+
-		"and from --edge-networks: they tell of all tenants")
+	s.BoolVar(&f.private, "http-private", false, "/edge/ of control wants a role in the platform too, as /metrics does, but from this "+
+		"machine and from --edge-networks: they tell of all tenants")
+	s.BoolVar(&f.open, "metrics-open", false, "/metrics of control is open to whoever reaches the port (default: to this machine, to "+
+		"--edge-networks, and to who has a role in the platform)")
 	s.StringVar(&f.issuer, "oidc-issuer", "", "URL of the OIDC issuer whose logins the API takes")
 	s.StringVar(&f.clientID, "oidc-client-id", "", "client as which gtmctl login asks it")
 	s.StringSliceVar(&f.audiences, "oidc-audience", nil, "audiences of tokens that are taken beside --oidc-client-id")
@@ -49,13 +51,13 @@ type Config struct {
 	// TLS: --http speaks it.
 	TLS                 bool
 	cert, key, clientCA string
-	private             bool
+	private, open       bool
 	oidc                identity.OIDCConfig
 }
 
 // Check tells all that is wrong. http is the address that is listened at, control whether the API is there.
 func (f *Flags) Check(http string, control bool, fail func(format string, args ...any)) Config {
-	c := Config{cert: f.cert, key: f.key, clientCA: f.clientCA, private: f.private,
+	c := Config{cert: f.cert, key: f.key, clientCA: f.clientCA, private: f.private, open: f.open,
 		oidc: identity.OIDCConfig{Issuer: f.issuer, ClientID: f.clientID, Audiences: f.audiences, Scopes: f.scopes, UserClaim: f.userClaim,
 			GroupsClaim: f.groupsClaim}}
 	c.TLS = f.cert != "" || control && !f.plain && !loopback(http)
@@ -70,6 +72,9 @@ func (f *Flags) Check(http string, control bool, fail func(format string, args .
 	}
 	if f.private && !control {
 		fail("--http-private goes with the role control, which knows who asks")
+	}
+	if f.open && !control {
+		fail("--metrics-open goes with the role control: /metrics of others is open")
 	}
 	if f.issuer == "" && (f.clientID != "" || len(f.audiences) > 0) {
 		fail("--oidc-client-id and --oidc-audience go with --oidc-issuer")

@@ -50,6 +50,8 @@ func TestFlagsSayWhenThereIsTLS(t *testing.T) {
 		{"127.0.0.1:8053", "--oidc-issuer http://127.0.0.1:9/x --oidc-client-id x", true, false, ""},
 		{"127.0.0.1:8053", "--http-private", true, false, ""},
 		{"127.0.0.1:8053", "--http-private", false, false, "goes with the role control"},
+		{"127.0.0.1:8053", "--metrics-open", true, false, ""},
+		{"127.0.0.1:8053", "--metrics-open", false, false, "goes with the role control"},
 		{"127.0.0.1:8053", "--oidc-client-id x", true, false, "go with --oidc-issuer"},
 		{"127.0.0.1:8053", "--oidc-issuer https://a.example --oidc-client-id x --oidc-user-claim=", true, false, "cannot be empty"},
 	} {
@@ -100,8 +102,8 @@ func TestControlsArePinned(t *testing.T) {
 	}
 }
 
-// TestMetricsAreForThePlatform: with --http-private, what tells of all tenants is told to this machine, to named networks, and to who has a
-// role in the platform.
+// TestMetricsAreForThePlatform: they are told to this machine, to named networks, and to who has a role in the platform, unless
+// --metrics-open says otherwise; what else tells of all tenants is likewise with --http-private.
 func TestMetricsAreForThePlatform(t *testing.T) {
 	mirror := state.NewMirror()
 	access := func(tenant, subject string) state.TenantUpdate {
@@ -136,10 +138,16 @@ func TestMetricsAreForThePlatform(t *testing.T) {
 			leaf := &x509.Certificate{Subject: pkix.Name{CommonName: c.name}}
 			r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}}
 		}
+		for what, h := range map[string]http.Handler{"private": (&Config{private: c.private}).Private(inner, book, networks),
+			"metrics": (&Config{open: !c.private}).Metrics(inner, book, networks)} {
+			rec := httptest.NewRecorder()
+			if h.ServeHTTP(rec, r); rec.Code != c.code {
+				t.Errorf("%s %+v: %d %s", what, c, rec.Code, rec.Body)
+			}
+		}
 		rec := httptest.NewRecorder()
-		(&Config{private: c.private}).Private(inner, book, networks).ServeHTTP(rec, r)
-		if rec.Code != c.code {
-			t.Errorf("%+v: %d %s", c, rec.Code, rec.Body)
+		if (&Config{}).Metrics(inner, nil, networks).ServeHTTP(rec, r); rec.Code != 200 {
+			t.Errorf("metrics of an edge: %d %s", rec.Code, rec.Body)
 		}
 	}
 }

@@ -16,6 +16,18 @@ func (c *Config) Private(h http.Handler, book *identity.Book, networks []netip.P
 	if !c.private {
 		return h
 	}
+	return guarded(h, book, networks)
+}
+
+// Metrics is likewise, without --metrics-open. A gtmd that does not know who asks (book is nil) shows its metrics to everybody.
+func (c *Config) Metrics(h http.Handler, book *identity.Book, networks []netip.Prefix) http.Handler {
+	if c.open || book == nil {
+		return h
+	}
+	return guarded(h, book, networks)
+}
+
+func guarded(h http.Handler, book *identity.Book, networks []netip.Prefix) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if near(r, networks) {
 			h.ServeHTTP(w, r)
@@ -27,7 +39,8 @@ func (c *Config) Private(h http.Handler, book *identity.Book, networks []netip.P
 			w.Header().Set("WWW-Authenticate", `Bearer realm="gtm"`)
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 		case !book.Grants(who).Sees(spec.Platform):
-			http.Error(w, "this tells of all tenants: it wants the role viewer in the tenant "+spec.Platform, http.StatusForbidden)
+			http.Error(w, "this tells of all tenants: it wants the role viewer in the tenant "+spec.Platform+"; "+
+				"of one tenant, GET /v1/tenants/TENANT/metrics tells", http.StatusForbidden)
 		default:
 			h.ServeHTTP(w, r)
 		}

@@ -16,7 +16,7 @@ type Whoami struct {
 	// Subjects are what an Access can name.
 	Subjects []string  `json:"subjects,omitempty"`
 	Expires  time.Time `json:"expires,omitzero"`
-	// Roles are those that they have, by tenant. Admins of platform are that everywhere.
+	// Roles are those that they have, by tenant; * is every tenant but platform. Admins of platform are that everywhere.
 	Roles map[string]string `json:"roles"`
 }
 
@@ -34,15 +34,24 @@ type Token struct {
 	Tenant string `json:"tenant"`
 	Name   string `json:"name"`
 	// ID is the part of it that is no secret: gtm_ID_....
-	ID      string    `json:"id,omitempty"`
-	Role    string    `json:"role"`
-	By      string    `json:"by" doc:"who made it"`
+	ID   string `json:"id,omitempty"`
+	Role string `json:"role"`
+	By   string `json:"by" doc:"who made it"`
+	// Maker tells whether who made it may still make tokens of the tenant; unknown: that is a matter of their groups, which a login tells.
+	Maker   string    `json:"maker,omitempty" enum:"holds,lost,unknown" doc:"whether who made it may still make tokens of the tenant"`
 	Created time.Time `json:"created,omitzero"`
 	Expires time.Time `json:"expires,omitzero" doc:"absent: never"`
 	Expired bool      `json:"expired,omitempty"`
 	// Used is when it was used last, to the hour.
 	Used time.Time `json:"used,omitzero" doc:"when it was used last, to the hour; absent: never"`
 }
+
+// The values of Token.Maker.
+const (
+	MakerHolds   = "holds"
+	MakerLost    = "lost"
+	MakerUnknown = "unknown"
+)
 
 // Tokens are service tokens, sorted by tenant and name.
 type Tokens struct {
@@ -60,4 +69,16 @@ type NewToken struct {
 type RevokedToken struct {
 	Tenant string `json:"tenant"`
 	Name   string `json:"name"`
+}
+
+// GrantedZones are the zones in which names are granted to a tenant, sorted.
+type GrantedZones struct {
+	Zones []GrantedZone `json:"zones"`
+}
+
+// GrantedZone is a zone of the platform, and what of it is a tenant's.
+type GrantedZone struct {
+	Zone string `json:"zone"`
+	// Names are those at and below which services of the tenant may stand.
+	Names []string `json:"names" doc:"at and below them services of the tenant may stand"`
 }

@@ -18,6 +18,8 @@ type Status struct {
 	Edges []Edge      `json:"edges"`
 	Pools []Pool      `json:"pools"`
 	Store StoreStatus `json:"store"`
+	// Unserved are the services of which no pool of their rules is up.
+	Unserved []spec.Key `json:"unserved,omitempty" doc:"services of which no pool of their rules is up"`
 	// Holds are the services that are frozen.
 	Holds []Hold `json:"holds,omitempty"`
 	// Health tells how old is what is known of health; absent: not known.

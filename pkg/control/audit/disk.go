@@ -148,10 +148,13 @@ func (l *Log) put(text []byte) error {
 		}
 		seg = &l.segs[len(l.segs)-1]
 	}
+	// gofail: var auditNext struct{}
 	_, err := l.file.Write(text)
+	// gofail: var auditWritten struct{}
 	if err == nil {
 		err = l.file.Sync()
 	}
+	// gofail: var auditSynced struct{}
 	if l.dirty = err != nil; l.dirty {
 		return err
 	}

@@ -17,13 +17,8 @@ func (l *Log) Begin(p *change.Plan) (ended func([]state.Record, error), err erro
 	if l == nil {
 		return func([]state.Record, error) {}, nil
 	}
-	tenants := []string{}
-	for _, part := range p.Parts {
-		tenants = append(tenants, part.Tenant)
-	}
-	slices.Sort(tenants)
-	e := chain.Entry{Act: chain.ActChange, Outcome: chain.Asked, Author: p.Author, Approved: p.Approved(),
-		Tenants: slices.Compact(tenants), Message: p.Message}
+	e := chain.Entry{Act: chain.ActChange, Outcome: chain.Asked, Author: p.Author, Approved: p.Approved(), Tenants: tenantsOf(p),
+		Message: p.Message}
 	if why := p.BreakGlass(); why != "" {
 		e.Act, e.Reason = chain.ActBreakGlass, why
 	}
@@ -34,6 +29,25 @@ func (l *Log) Begin(p *change.Plan) (ended func([]state.Record, error), err erro
 	return func(made []state.Record, err error) {
 		l.end(asked, Generations(made), err)
 	}, nil
+}
+
+// Refused notes that a change was not let begin: by whom, and of guards which one was the first to say so.
+func (l *Log) Refused(p *change.Plan, why error) {
+	target := ""
+	if guarded := new(change.RefusedError); errors.As(why, &guarded) && len(guarded.Refusals) > 0 {
+		target = guarded.Refusals[0].Guard.String()
+	}
+	l.Refuse(chain.ActChange, p.Author, tenantsOf(p), target, p.Message, why)
+}
+
+// tenantsOf lists whose resources a plan changes.
+func tenantsOf(p *change.Plan) []string {
+	tenants := []string{}
+	for i := range p.Parts {
+		tenants = append(tenants, p.Parts[i].Tenant)
+	}
+	slices.Sort(tenants)
+	return slices.Compact(tenants)
 }
 
 // Ask notes that something else than a change is about to be done; ended notes what became of it. A nil Log notes nothing.
@@ -120,7 +134,10 @@ func outcomeOf(err error) string {
 	var pinned *change.ConflictError
 	var changed *change.ChangedError
 	var many *change.TooManyError
+	var guarded *change.RefusedError
 	switch {
+	case errors.As(err, &guarded):
+		return chain.Refused
 	case errors.As(err, &faults), errors.As(err, &conflict), errors.As(err, &pinned), errors.As(err, &changed), errors.As(err, &many):
 		return chain.Refused
 	}

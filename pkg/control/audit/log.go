@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -51,11 +52,11 @@ type Log struct {
 
 	mu      sync.Mutex
 	segs    []segment
-	file    *os.File // of the last segment
-	dirty   bool     // a write failed, and may have left something there; whoever writes knows
-	seq     uint64   // of the last line that is on the disk
-	head    string   // its hash
-	pending *batch   // what the next write takes; nil: nothing
+	file    file   // of the last segment
+	dirty   bool   // a write failed, and may have left something there; whoever writes knows
+	seq     uint64 // of the last line that is on the disk
+	head    string // its hash
+	pending *batch // what the next write takes; nil: nothing
 	writing bool
 	next    position // behind pending
 	fault   string
@@ -66,6 +67,13 @@ type Log struct {
 	// How many entries may tell of what was refused, and as of when.
 	refusals  float64
 	refusedAt time.Time
+}
+
+// file is what a segment is written to: an *os.File.
+type file interface {
+	io.WriteCloser
+	Sync() error
+	Truncate(size int64) error
 }
 
 // position is where a chain is.

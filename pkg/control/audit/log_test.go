@@ -177,6 +177,51 @@ func TestASegmentThatWasJustBegunIsNoEnd(t *testing.T) {
 	}
 }
 
+// faulty is a segment on a disk that may not take what is written to it.
+type faulty struct {
+	file
+	unsynced int // bytes
+	syncs    error
+}
+
+func (f *faulty) Write(b []byte) (int, error) {
+	n, err := f.file.Write(b)
+	f.unsynced += n
+	return n, err
+}
+
+func (f *faulty) Sync() error {
+	if f.syncs != nil {
+		return f.syncs
+	}
+	f.unsynced = 0
+	return f.file.Sync()
+}
+
+// TestAnEntryIsOnTheDiskBeforeItIsAnswered: a machine that loses its power has lost none. What the disk did not take was not written.
+func TestAnEntryIsOnTheDiskBeforeItIsAnswered(t *testing.T) {
+	l := open(t, Config{})
+	disk := &faulty{file: l.file}
+	l.file = disk
+	for range 3 {
+		write(t, l, 1)
+		if disk.unsynced > 0 {
+			t.Fatalf("%d bytes were answered before they were on the disk", disk.unsynced)
+		}
+	}
+	disk.syncs = syscall.EIO
+	if _, err := l.Write(chain.Entry{Act: chain.ActChange, Outcome: chain.Asked}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("the disk did not take it, and its writer hears %v", err)
+	}
+	if disk.syncs = nil; l.Status().Last != 3 {
+		t.Errorf("what the disk did not take counts: %+v", l.Status())
+	}
+	write(t, l, 1)
+	if all := lines(t, l, 0); len(all) != 4 || len(verify(all...).Faults()) != 0 {
+		t.Errorf("%d lines, %v", len(all), verify(all...).Faults())
+	}
+}
+
 // TestTheOldestGoWhereThereIsTooMuch, and the rest is whole.
 func TestTheOldestGoWhereThereIsTooMuch(t *testing.T) {
 	l := open(t, Config{Segment: 2000, Most: 10_000})
@@ -234,14 +279,14 @@ func TestAFullDiskIsToldAndThenRefuses(t *testing.T) {
 func TestWhatAFullDiskToreDoesNotStayInASegment(t *testing.T) {
 	l := open(t, Config{Segment: 1000})
 	write(t, l, 1)
-	if _, err := l.file.WriteString(`{"seq":2,`); err != nil {
+	if _, err := l.file.Write([]byte(`{"seq":2,`)); err != nil {
 		t.Fatal(err)
 	}
 	l.dirty = true
 	for len(l.segs) < 2 {
 		write(t, l, 1)
 		if len(l.segs) < 2 { // it went on behind what was torn: once more
-			if _, err := l.file.WriteString(`{"seq":3,`); err != nil {
+			if _, err := l.file.Write([]byte(`{"seq":3,`)); err != nil {
 				t.Fatal(err)
 			}
 			l.dirty = true

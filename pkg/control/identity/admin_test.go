@@ -2,10 +2,15 @@ package identity
 
 import (
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/gti/gtm/pkg/store/state"
 )
 
 func TestCreateToken(t *testing.T) {
@@ -67,5 +72,24 @@ func TestANewAdminTokenIsTakenAtOnce(t *testing.T) {
 	}
 	if got := file.Token(); got != after {
 		t.Errorf("no file gave %q", got)
+	}
+}
+
+// TestWhatGoesOnEndsWithTheAdminToken: who came by the one before is not still somebody.
+func TestWhatGoesOnEndsWithTheAdminToken(t *testing.T) {
+	token := "the-first-admin-token"
+	b := NewBook(Config{Token: func() string { return token }, Mirror: state.NewMirror(), Now: time.Now})
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	who, err := b.Of(r)
+	if err != nil || !b.Still(who) {
+		t.Fatalf("%+v, %v", who, err)
+	}
+	token = "the-second-admin-token"
+	if b.Still(who) {
+		t.Error("a token that was replaced still holds")
+	}
+	if token = ""; b.Still(who) {
+		t.Error("a token that is gone still holds")
 	}
 }

@@ -21,7 +21,7 @@ type grant struct{ tenant, role string }
 
 type tenantBindings struct {
 	read     state.Resources
-	subjects map[string][]string // to roles
+	subjects map[string][]grant
 }
 
 // grants gives what somebody brings, and what the Access of tenants adds.
@@ -69,11 +69,9 @@ func (b *bindings) refresh(mirror *state.Mirror) {
 		return
 	}
 	b.index = map[string][]grant{}
-	for tenant, t := range tenants {
-		for subject, roles := range t.subjects {
-			for _, role := range roles {
-				b.index[subject] = append(b.index[subject], grant{tenant, role})
-			}
+	for _, t := range tenants {
+		for subject, grants := range t.subjects {
+			b.index[subject] = append(b.index[subject], grants...)
 		}
 	}
 }
@@ -89,14 +87,23 @@ func sameResources(now, was state.Resources) bool {
 	return true
 }
 
-func subjectsOf(tenant string, all state.Resources) map[string][]string {
-	subjects := map[string][]string{}
+func subjectsOf(tenant string, all state.Resources) map[string][]grant {
+	subjects := map[string][]grant{}
 	for _, v := range all.All() {
-		if a, ok := v.Resource.Spec.(*spec.Access); ok {
-			for _, s := range a.Subjects {
-				s = spec.SubjectIn(tenant, s)
-				subjects[s] = append(subjects[s], a.Role)
+		a, ok := v.Resource.Spec.(*spec.Access)
+		if !ok {
+			continue
+		}
+		in := tenant
+		if a.Tenants != "" {
+			if tenant != spec.Platform || a.Tenants != spec.AllTenants { // not lawful, or of a newer gtm: it gives nothing
+				continue
 			}
+			in = access.All
+		}
+		for _, s := range a.Subjects {
+			s = spec.SubjectIn(tenant, s)
+			subjects[s] = append(subjects[s], grant{in, a.Role})
 		}
 	}
 	return subjects

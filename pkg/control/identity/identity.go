@@ -33,7 +33,8 @@ type Who struct {
 	// Expires is when that is over; zero: no time is known.
 	Expires time.Time
 
-	own access.Grants // that it brings itself
+	own   access.Grants     // that it brings itself
+	admin [sha256.Size]byte // of the admin token, whose it is
 }
 
 // Config is what a Book needs.
@@ -87,10 +88,10 @@ func (b *Book) Of(r *http.Request) (*Who, error) {
 }
 
 func (b *Book) ofToken(ctx context.Context, given string) (*Who, error) {
-	if admin := b.cfg.Token(); admin != "" && same(sha256.Sum256([]byte(given)), sha256.Sum256([]byte(admin))) {
+	if sum := sha256.Sum256([]byte(given)); b.isAdmin(sum) {
 		own := access.Grants{}
 		own.Add(spec.Platform, spec.RoleAdmin)
-		return &Who{Name: AdminToken, own: own}, nil
+		return &Who{Name: AdminToken, own: own, admin: sum}, nil
 	}
 	switch {
 	case b.cfg.Tokens != nil && strings.HasPrefix(given, tokenPrefix):
@@ -99,6 +100,12 @@ func (b *Book) ofToken(ctx context.Context, given string) (*Who, error) {
 		return b.cfg.OIDC.verify(ctx, given)
 	}
 	return nil, ErrUnknown
+}
+
+// isAdmin reports whether something is the hash of the admin token as it is now.
+func (b *Book) isAdmin(sum [sha256.Size]byte) bool {
+	admin := b.cfg.Token()
+	return admin != "" && same(sum, sha256.Sum256([]byte(admin)))
 }
 
 func same(a, b [sha256.Size]byte) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }
@@ -111,7 +118,25 @@ func (b *Book) Still(w *Who) bool {
 	if !w.Expires.IsZero() && !b.cfg.Now().Before(w.Expires) {
 		return false
 	}
+	if w.Name == AdminToken {
+		return b.isAdmin(w.admin)
+	}
 	return w.Tenant == "" || b.cfg.Tokens != nil && b.cfg.Tokens.still(w)
+}
+
+// Holds tells whether somebody who is known by a name alone may still do something in a tenant; known is false where groups that they
+// may be in decide that.
+func (b *Book) Holds(name string, a access.Action, tenant string) (holds, known bool) {
+	switch {
+	case name == AdminToken:
+		return true, true
+	case b.Grants(&Who{Subjects: []string{name}}).Allow(a, tenant):
+		return true, true
+	}
+	if of, is := strings.CutPrefix(name, spec.SubjectToken); is {
+		return b.cfg.Tokens != nil && b.cfg.Tokens.allows(of, a, tenant), true
+	}
+	return false, !strings.HasPrefix(name, spec.SubjectUser)
 }
 
 // ofCertificate reads who a verified certificate is for: its SPIFFE ID, or else its subject.

@@ -138,6 +138,17 @@ func (t *Tokens) still(w *Who) bool {
 	return ok && w.own.Role(w.Tenant) == one.Role
 }
 
+// allows reports whether a token, by its name as in shop/ci, is there and brings such a right itself.
+func (t *Tokens) allows(name string, a access.Action, tenant string) bool {
+	of, name, _ := strings.Cut(name, "/")
+	t.mu.Lock()
+	one, ok := t.byKey[tokens.Key{Tenant: of, Name: name}]
+	t.mu.Unlock()
+	own := access.Grants{}
+	own.Add(one.Tenant, one.Role)
+	return ok && own.Allow(a, tenant) && (one.Expires.IsZero() || t.now().Before(one.Expires))
+}
+
 // note has it written that a token is in use, if that was not written of late.
 func (t *Tokens) note(one tokens.Token, now time.Time) {
 	t.mu.Lock()

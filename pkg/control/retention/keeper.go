@@ -21,6 +21,9 @@ import (
 // How fast it goes, unless Pace says otherwise: one transaction of at most a hundred writes at a time, tenants in turn.
 var defaultPace = Pace{Pass: time.Minute, Step: 50 * time.Millisecond, Sweep: time.Hour}
 
+// lookPause is how long it waits for the mirror to be what the store holds before it looks again: at a start it seldom is.
+const lookPause = time.Second
+
 // mostFailures is how many tenants in a row may fail before the rest of them waits for the next pass.
 const mostFailures = 3
 
@@ -123,10 +126,12 @@ func (k *Keeper) lead(ctx context.Context, p *prune.Pruner) error {
 	k.seen = map[string]seen{}
 	t := &term{k: k, p: p}
 	for ctx.Err() == nil {
+		pause := min(lookPause, k.cfg.Pace.Pass)
 		if k.cfg.Current() {
 			k.tell(t.pass(ctx))
+			pause = k.cfg.Pace.Pass
 		}
-		k.rest(ctx, k.cfg.Pace.Pass)
+		k.rest(ctx, pause)
 	}
 	return nil
 }

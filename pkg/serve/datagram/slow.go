@@ -2,6 +2,7 @@ package datagram
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,7 @@ type slowJob struct {
 	ctl     [ctlSize]byte // which address to answer from
 	ctlLen  int
 	resume  uint64
+	share   uint8
 	n       int // bytes of the query
 	query   [slotSize]byte
 }
@@ -67,11 +69,16 @@ func (q *slowQueues) close() {
 	close(q.others.waiting)
 }
 
-// slowQueue is a bounded queue of datagrams for slow work. Its jobs are made beforehand. Safe for concurrent use.
-type slowQueue struct{ free, waiting chan *slowJob }
+// slowQueue is a bounded queue of datagrams for slow work, of which no share has more than half. Its jobs are made beforehand. Safe for
+// concurrent use.
+type slowQueue struct {
+	free, waiting chan *slowJob
+	held          [256]atomic.Int32 // jobs by share
+	most          int32             // of one
+}
 
 func newSlowQueue(size int) *slowQueue {
-	q := &slowQueue{make(chan *slowJob, size), make(chan *slowJob, size)}
+	q := &slowQueue{free: make(chan *slowJob, size), waiting: make(chan *slowJob, size), most: int32(size+1) / 2}
 	jobs := make([]slowJob, size)
 	for i := range jobs {
 		q.free <- &jobs[i]
@@ -79,15 +86,26 @@ func newSlowQueue(size int) *slowQueue {
 	return q
 }
 
-// put queues datagram i of b. False: the queue is full.
+// giveBack lets a job be used again.
+func (q *slowQueue) giveBack(j *slowJob) {
+	q.held[j.share].Add(-1)
+	q.free <- j
+}
+
+// put queues datagram i of b. False: the queue is full, or half of it is the datagram's share's.
 func (q *slowQueue) put(b datagrams, i int, family uint8, req *seam.Request, query []byte) bool {
 	var j *slowJob
+	if q.held[req.Share].Add(1) > q.most {
+		q.held[req.Share].Add(-1)
+		return false
+	}
 	select {
 	case j = <-q.free:
 	default:
+		q.held[req.Share].Add(-1)
 		return false
 	}
-	j.family, j.source, j.resume = family, req.Source, req.Resume
+	j.family, j.source, j.resume, j.share = family, req.Source, req.Resume, req.Share
 	b.putOff(i, j)
 	j.n = copy(j.query[:], query)
 	q.waiting <- j // it does not block: there are as many jobs as the channel takes
@@ -130,7 +148,7 @@ func (w *slowWorker) run() {
 			w.h = w.shared.NewHandler()
 		}
 		w.work(j)
-		queue.free <- j
+		queue.giveBack(j)
 	}
 }
 

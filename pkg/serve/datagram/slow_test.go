@@ -25,7 +25,7 @@ func TestDeferAllocatesNothing(t *testing.T) {
 			mustStep(t, w)
 			j := <-w.shared.slow.others.waiting
 			slow.work(j)
-			w.shared.slow.others.free <- j
+			w.shared.slow.others.giveBack(j)
 			if _, err := unix.Read(fd, buf); err != nil {
 				t.Fatal(err)
 			}
@@ -64,13 +64,14 @@ func TestSlowSend(t *testing.T) {
 
 // TestPreferredSlowWorkComesFirst fills the other queue and sees that what is preferred still gets in, and is done next.
 func TestPreferredSlowWorkComesFirst(t *testing.T) {
-	preferred := false
+	preferred, share := false, uint8(0)
 	w, client := newTestWorker(t, "127.0.0.1:0", func(r *seam.Request) (int, seam.Action) {
-		r.Preferred = preferred
+		r.Preferred, r.Share = preferred, share
 		return 0, seam.Defer
 	})
 	buf := cap(w.shared.slow.others.free)
 	for i := range buf + 3 {
+		share = uint8(i % 2)
 		servetest.Write(t, client, servetest.Query(uint16(i), "flood.", 1))
 		mustStep(t, w)
 	}
@@ -86,6 +87,53 @@ func TestPreferredSlowWorkComesFirst(t *testing.T) {
 	}
 	if _, queue := w.shared.slow.take(); queue != w.shared.slow.others {
 		t.Error("the flood is not worked off")
+	}
+}
+
+// TestAStormOfOneShareLeavesHalfToOthers: whose signatures a storm asks for has half of the queue, and another's first query is taken, and
+// answered after no more than that. What was worked off makes room again.
+func TestAStormOfOneShareLeavesHalfToOthers(t *testing.T) {
+	share := uint8(1)
+	w, client := newTestWorker(t, "127.0.0.1:0", func(r *seam.Request) (int, seam.Action) {
+		r.Preferred, r.Share = true, share
+		return 0, seam.Defer
+	})
+	q := w.shared.slow.preferred
+	send := func(name string, n int) {
+		for i := range n {
+			servetest.Write(t, client, servetest.Query(uint16(i), name, 1))
+			mustStep(t, w)
+		}
+	}
+	half := cap(q.free) / 2
+	if send("storm.", 3*half); len(q.waiting) != half {
+		t.Fatalf("of a storm %d wait, of %d that can", len(q.waiting), 2*half)
+	}
+	share = 2
+	if send("calm.", 1); len(q.waiting) != half+1 {
+		t.Fatal("another's is not taken")
+	}
+	for range half {
+		j, _ := w.shared.slow.take()
+		q.giveBack(j)
+	}
+	if j, _ := w.shared.slow.take(); !bytes.Contains(j.query[:j.n], []byte("calm")) {
+		t.Errorf("took %x", j.query[:j.n])
+	}
+	share = 1
+	if send("storm.", 1); len(q.waiting) != 1 {
+		t.Error("what was worked off made no room")
+	}
+	for share = 1; share < 3; share++ {
+		send("full.", half)
+	}
+	send("none.", 3*half) // of the third share: there is no room, and none is taken
+	for len(q.waiting) > 0 {
+		j, _ := w.shared.slow.take()
+		q.giveBack(j)
+	}
+	if send("third.", 3*half); len(q.waiting) != half {
+		t.Errorf("%d of a share wait that was refused before, of %d", len(q.waiting), half)
 	}
 }
 

@@ -73,6 +73,9 @@ type Request struct {
 	// Preferred is set by the Handler together with the action Defer: the work is of a kind that clients cannot make up at
 	// will, so it has a queue of its own, which is worked off before the other.
 	Preferred bool
+	// Share is set by the Handler together with the action Defer: whose work it is, as a hash. The work of one share takes no more than
+	// half of a queue.
+	Share uint8
 	// Resume is set by the Handler together with the action Defer: the second call has it again. It is of the Handler's own making,
 	// such as where its random numbers were.
 	Resume uint64

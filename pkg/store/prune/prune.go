@@ -111,6 +111,7 @@ func (p *Pruner) Tenant(ctx context.Context, tenant string, keep Keep, removing 
 	if err := removing(t.known(n)); err != nil {
 		return s, err
 	}
+	// gofail: var pruneNoted struct{}
 	to := t.records[n]
 	if cost(&to) > mostOps {
 		err = p.write(ctx, t, layout.Oldest{Generation: to.Generation, Clearing: true}, unchanged)
@@ -278,6 +279,7 @@ func (p *Pruner) write(ctx context.Context, t *tenantLog, oldest layout.Oldest, 
 
 func (p *Pruner) commit(ctx context.Context, what string, besides []clientv3.Cmp, ops ...clientv3.Op) error {
 	var resp *clientv3.TxnResponse
+	// gofail: var pruneNext struct{}
 	err := p.cfg.Link.Try(ctx, func(ctx context.Context) (err error) { // twice is as once
 		resp, err = p.cfg.Link.Etcd.Txn(ctx).If(append([]clientv3.Cmp{p.leads()}, besides...)...).Then(ops...).Commit()
 		return err
@@ -288,6 +290,7 @@ func (p *Pruner) commit(ctx context.Context, what string, besides []clientv3.Cmp
 	case !resp.Succeeded:
 		return fmt.Errorf("%s: %w", what, ErrLost)
 	}
+	// gofail: var pruned struct{}
 	return nil
 }
 

@@ -14,11 +14,24 @@ import (
 
 // Fault is something that is wrong in a log.
 type Fault struct {
-	Line int    // from 1, of what was read
+	Place
 	Text string // what
 }
 
-func (f Fault) String() string { return fmt.Sprintf("line %d: %s", f.Line, f.Text) }
+func (f Fault) String() string { return f.Place.String() + ": " + f.Text }
+
+// Place is a line, and which log it is of; empty: of the only one.
+type Place struct {
+	Log  string
+	Line int // from 1
+}
+
+func (p Place) String() string {
+	if p.Log == "" {
+		return fmt.Sprintf("line %d", p.Line)
+	}
+	return fmt.Sprintf("%s, line %d", p.Log, p.Line)
+}
 
 // Chain is the log of one writer, as far as it was read.
 type Chain struct {
@@ -38,6 +51,7 @@ type Verifier struct {
 	chains map[string]*chain
 	made   map[string]seen // by tenant@generation
 	lines  int
+	at     Place // of the line that was read last
 	faults []Fault
 }
 
@@ -47,8 +61,8 @@ type chain struct {
 }
 
 type seen struct {
-	id   string
-	line int
+	id string
+	at Place
 }
 
 // mostFaults bounds what is told.
@@ -56,6 +70,12 @@ const mostFaults = 100
 
 // Name is how a line is named.
 func Name(writer string, seq uint64) string { return fmt.Sprintf("%s:%d", writer, seq) }
+
+// AddLog is Add of a log of several, whose name its faults have.
+func (v *Verifier) AddLog(name string, r io.Reader) error {
+	v.at = Place{Log: name}
+	return v.Add(r)
+}
 
 // Add reads lines to their end. Its error is the reader's.
 func (v *Verifier) Add(r io.Reader) error {
@@ -95,6 +115,7 @@ func (v *Verifier) Line(text []byte) {
 		v.chains, v.made = map[string]*chain{}, map[string]seen{}
 	}
 	v.lines++
+	v.at.Line++
 	e, err := Parse(text)
 	if err != nil {
 		v.fault("%v", err)
@@ -136,16 +157,16 @@ func (v *Verifier) follow(c *chain, e *Entry) {
 		switch {
 		case g.ID == "":
 		case !known:
-			v.made[at] = seen{g.ID, v.lines}
+			v.made[at] = seen{g.ID, v.at}
 		case was.id != g.ID:
-			v.fault("%s is another here than in line %d: the store went back in between, or one of them is not true", at, was.line)
+			v.fault("%s is another here than in %s: the store went back in between, or one of them is not true", at, was.at)
 		}
 	}
 }
 
 func (v *Verifier) fault(format string, args ...any) {
 	if len(v.faults) < mostFaults {
-		v.faults = append(v.faults, Fault{v.lines, fmt.Sprintf(format, args...)})
+		v.faults = append(v.faults, Fault{v.at, fmt.Sprintf(format, args...)})
 	}
 }
 
