@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/change/effect"
+	"github.com/gti/gtm/pkg/change/guards"
 	"github.com/gti/gtm/pkg/spec"
 )
 
@@ -171,9 +172,20 @@ func TestAChangeCannotFreeItself(t *testing.T) {
 	}
 }
 
+func anybody(*guards.Refusal) bool { return true }
+
 func TestBreakGlass(t *testing.T) {
 	ch, m, _ := guarded(t, guardOf("shop", "{largestShift: {change: 30%}, approval: {}}"))
 	in := Input{Put: decode(t, webOf(100)), BreakGlass: "fra burns"}
+	for name, may := range map[string]func(*guards.Refusal) bool{"nobody said": nil,
+		"not of the shift": func(r *guards.Refusal) bool { return r.Waits > 0 }} {
+		in.MayBreak = may
+		_, err := ch.Apply(context.Background(), mustPlan(t, ch, in))
+		if fields, waits := refusals(err); len(fields) == 0 || fields[0] != "spec.largestShift.change" || waits {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	in.MayBreak = anybody
 	p := mustPlan(t, ch, in)
 	if len(p.Refusals) != 2 {
 		t.Errorf("it is told what is passed over: %+v", p.Refusals)
@@ -378,6 +390,11 @@ func TestAWorldThatCannotBeRead(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		in.BreakGlass = "no geography"
+		_, err := ch.Apply(context.Background(), mustPlan(t, ch, in))
+		if fields, _ := refusals(err); len(fields) != 1 || !strings.Contains(err.Error(), "cannot be told") {
+			t.Errorf("%s: somebody who may not broke the glass: %v", name, err)
+		}
+		in.MayBreak = anybody
 		mustApply(t, ch, in)
 	}
 }
