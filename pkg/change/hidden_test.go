@@ -90,6 +90,33 @@ func TestTheHourOfThePlatform(t *testing.T) {
 	}
 }
 
+// TestAddressesOfAnHourAgo: a pool gets another address with little weight, and then all of its weight goes there.
+func TestAddressesOfAnHourAgo(t *testing.T) {
+	pool := func(old, fresh int) Input {
+		return Input{Put: decode(t, fmt.Sprintf("kind: Pool\ntenant: shop\nname: eu\nspec: {site: fra, endpoints: [{name: a, addresses: "+
+			"[198.51.100.1], weight: %d}, {name: b, addresses: [203.0.113.1], weight: %d}]}\n", old, fresh))}
+	}
+	ch, _, now := guarded(t, "")
+	mustApply(t, ch, Input{Put: decode(t, strings.Replace(webOf(0), "[eu]", "[eu, us]", 1))})
+	mustApply(t, ch, pool(1000, 0))
+	mustApply(t, ch, Input{Put: decode(t, guardOf("shop", "{largestShift: {change: 30%, hour: 30%}}"))})
+	*now = now.Add(2 * time.Hour)
+	mustApply(t, ch, pool(1000, 1))
+	mustApply(t, ch, drainOf("eu", "a"))
+	mustApply(t, ch, Input{Edit: Undrain(Target{"shop", "eu", "a"})})
+	_, err := ch.Apply(context.Background(), mustPlan(t, ch, pool(0, 1)))
+	if fields, _ := refusals(err); len(fields) != 1 || fields[0] != "spec.largestShift.hour" ||
+		!strings.Contains(err.Error(), "100% of its answers would come from other pools or addresses than an hour ago") {
+		t.Errorf("got %v", err)
+	}
+	mustApply(t, ch, pool(1000, 300))
+	mustApply(t, ch, pool(1000, 0)) // as it was
+	*now = now.Add(2 * time.Hour)
+	mustApply(t, ch, pool(1000, 1))
+	*now = now.Add(2 * time.Hour)
+	mustApply(t, ch, pool(0, 1)) // which it has known for more than an hour
+}
+
 func nearby(bias string) string {
 	return "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: [{name: r, pools: [{nearest: [eu, us], " +
 		"band: 1%, bias: {" + bias + "}}]}]}\n"

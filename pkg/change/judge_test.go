@@ -78,6 +78,12 @@ func drainOf(pool, endpoint string) Input {
 	return Input{Edit: Drain(Target{"shop", pool, endpoint}, Hand{Reason: "x", Author: "ann"})}
 }
 
+// weighted is the pool eu, with weights.
+func weighted(a, b int) string {
+	return fmt.Sprintf("kind: Pool\ntenant: shop\nname: eu\nspec: {site: fra, endpoints: [{name: a, addresses: [198.51.100.1], "+
+		"weight: %d}, {name: b, addresses: [198.51.100.2], weight: %d}]}\n", a, b)
+}
+
 func TestEachGuardRefusesAndLetsPass(t *testing.T) {
 	put := func(yaml string) func(t testing.TB) Input {
 		return func(t testing.TB) Input { return Input{Put: decode(t, yaml)} }
@@ -107,6 +113,9 @@ func TestEachGuardRefusesAndLetsPass(t *testing.T) {
 		{"shift, of the platform", guardOf("platform", "{largestShift: {change: 30%}}"), "spec.largestShift.change", put(webOf(10)),
 			put(webOf(25)), "40% of its answers"},
 		{"capacity", guardOf("shop", "{leastCapacity: 60%}"), "spec.leastCapacity", of(drainOf("eu", "")), of(drainOf("eu", "a")),
+			"50% of the endpoints of its rules would take clients (now 100%): at least 60% must"},
+		{"capacity, by weights", guardOf("shop", "{leastCapacity: 60%}"), "spec.leastCapacity",
+			put(weighted(1, 0) + "---\n" + strings.Replace(weighted(1, 0), "name: eu", "name: us", 1)), put(weighted(1, 9)),
 			"50% of the endpoints of its rules would take clients (now 100%): at least 60% must"},
 		{"sites", guardOf("shop", "{leastSites: 2}"), "spec.leastSites", of(drainOf("eu", "")), of(drainOf("eu", "a")),
 			"pools at 1 of its sites would be up (now 2): at least 2 must"},

@@ -61,7 +61,7 @@ func (j *judging) hour(ctx context.Context) map[spec.Key]float64 {
 	past := &pastSet{j.p.state, map[string]state.TenantState{}}
 	for _, at := range shifts {
 		for k, s := range at {
-			if s.Moved > 0 {
+			if s.Moved > 0 || s.Stirs {
 				moving[k] = true
 				past.then[k.Tenant], past.then[spec.Platform] = state.TenantState{}, state.TenantState{}
 			}
@@ -82,7 +82,7 @@ func (j *judging) hour(ctx context.Context) map[spec.Key]float64 {
 	out := map[spec.Key]float64{}
 	for at := range with {
 		for k, s := range with[at] {
-			if shifts[at][k].Moved > 0 && s.Apart > without[at][k].Apart {
+			if moves := shifts[at][k]; (moves.Moved > 0 || moves.Stirs) && s.Apart > without[at][k].Apart {
 				out[k] = max(out[k], s.Apart)
 			}
 		}

@@ -85,6 +85,7 @@ type Service struct {
 	Notes   []string
 
 	before, after seen
+	stirs         bool // see renewed
 }
 
 // Share is a part of the answers, before and after.
@@ -153,9 +154,7 @@ func Of(in Input) *Effect {
 		s := Service{Key: k, before: seen[main][0][i], after: seen[main][1][i]}
 		m.service(&s)
 		worst[i] = s.bad()
-		if s.Moved > least {
-			e.shifts[main][k] = Shift{s.Moved, s.Moved}
-		}
+		e.note(main, &s, s.Moved)
 		if s.Moved > least || s.Capacity.Before != s.Capacity.After || s.SitesUp[0] != s.SitesUp[1] || len(s.Notes) > 0 ||
 			s.longer() {
 			e.all = append(e.all, s)
@@ -224,16 +223,20 @@ func addDrains(services []seen, before, after map[spec.Key]*spec.Resource, now t
 	}
 }
 
-// capacity counts endpoints of pools by their weights: all, and those that take clients.
+// capacity counts endpoints of pools that have a weight, by their weights: all, and those that take clients.
 func (s *seen) capacity() (declared, taking float64) {
 	for _, p := range s.pools {
-		all, now := 0.0, 0.0
+		n, all, now := 0.0, 0.0, 0.0
 		for i := range p.Candidates {
 			c := &p.Candidates[i]
-			all += float64(weightOf(c.Endpoint))
-			now += math.Min(c.Effective, float64(weightOf(c.Endpoint)))
+			w := float64(weightOf(c.Endpoint))
+			all += w
+			now += math.Min(c.Effective, w)
+			if w > 0 {
+				n++
+			}
 		}
-		if n := float64(len(p.Candidates)); all > 0 {
+		if all > 0 {
 			declared += n
 			taking += n * now / all
 		}

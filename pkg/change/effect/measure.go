@@ -17,11 +17,11 @@ import (
 type measure struct {
 	world    *World
 	groups   map[pairing][]group
-	renewals map[renewal]float64
+	renewals map[renewal]renewed
 }
 
 func newMeasure(w *World) *measure {
-	return &measure{world: w, groups: map[pairing][]group{}, renewals: map[renewal]float64{}}
+	return &measure{world: w, groups: map[pairing][]group{}, renewals: map[renewal]renewed{}}
 }
 
 // pairing is where clients of a service are looked up, before and after. Services with equal conditions share it.
@@ -184,7 +184,9 @@ func (m *measure) tally(s *Service, groups []group, f table.Family) *tally {
 		if is > was {
 			t.falls[i] = is
 		}
-		t.within[i] = m.within(t.before[i], t.after[i], f)
+		var stirs bool
+		t.within[i], stirs = m.within(t.before[i], t.after[i], f)
+		s.stirs = s.stirs || stirs
 		t.each[i] = moved(t.before[i], t.after[i]) + t.within[i]
 		t.moved += groups[i].weight * t.each[i]
 	}
@@ -251,7 +253,8 @@ func (t *tally) flow(m *measure, i int, moves map[[2]string]float64) {
 	if t.within[i] > least {
 		for n := range after {
 			name := after[n].pool.ID.Pool
-			moves[[2]string{name, name}] += weight * m.withinPool(before, &after[n], t.family)
+			part, _ := m.withinPool(before, &after[n], t.family)
+			moves[[2]string{name, name}] += weight * part
 		}
 	}
 	apart := t.each[i] - t.within[i]
@@ -326,7 +329,8 @@ func (m *measure) unweighed(s *Service, groups []group) {
 		}
 		before, _ := s.before.sharesOf(s.Type, table.Class{Index: uint16(was)})
 		after, _ := s.after.sharesOf(s.Type, class)
-		if part := moved(before, after) + m.within(before, after, s.Type); part > least {
+		within, _ := m.within(before, after, s.Type)
+		if part := moved(before, after) + within; part > least {
 			s.Notes = append(s.Notes, fmt.Sprintf("of the clients of rule %s, who are told by more than their country, %s move; how many "+
 				"they are is not known", name, table.Percent(part)))
 		}

@@ -80,12 +80,21 @@ type Shift struct {
 	// Moved is the part of it that counts as moved. Of a change by hand that is no more than what is then otherwise than it is now: so a
 	// drain that is prolonged moves nothing.
 	Moved float64
+	// Stirs: addresses of its pools have other weights, which moves nothing by itself.
+	Stirs bool
+}
+
+// note keeps how far a service is from what it would be at a moment, of which moved counts.
+func (e *Effect) note(at int, s *Service, moved float64) {
+	if s.Moved > least || s.stirs {
+		e.shifts[at][s.Key] = Shift{s.Moved, moved, s.stirs}
+	}
 }
 
 // Moments are those at which both states were looked at, in order.
 func (e *Effect) Moments() []time.Time { return e.moments }
 
-// Shifts gives for each of Moments the services whose answers are apart then.
+// Shifts gives for each of Moments the services whose answers are apart then, or stirred.
 func (e *Effect) Shifts() []map[spec.Key]Shift { return e.shifts }
 
 // Later gives what is worse at another moment than at At, by the moments in order. The At of each says which moment that is.
@@ -123,17 +132,17 @@ func (m *measure) compareMoments(e *Effect, services []spec.Key, all []sight, ma
 		for n, k := range services {
 			s := Service{Key: k, At: e.moments[i], before: all[i][0][n], after: all[i][1][n]}
 			m.service(&s)
-			shift := Shift{s.Moved, s.Moved}
+			moved := s.Moved
+			var from *Service
 			if byHand && i > 0 && s.Moved > least && !s.Gone { // what it is then, beside what it is now
-				from := Service{Key: k, At: s.At, before: all[0][0][n], after: s.after}
-				if m.service(&from); from.Moved < s.Moved {
-					shift.Moved = from.Moved
-					from.Capacity, from.SitesUp = s.Capacity, s.SitesUp
-					s = from
-				}
+				from = &Service{Key: k, At: s.At, before: all[0][0][n], after: s.after}
+				m.service(from)
+				moved = min(moved, from.Moved)
 			}
-			if shift.Apart > least {
-				e.shifts[i][k] = shift
+			e.note(i, &s, moved)
+			if moved < s.Moved {
+				from.Capacity, from.SitesUp = s.Capacity, s.SitesUp
+				s = *from
 			}
 			if b := s.bad(); b.beyond(worst[n]) {
 				worst[n] = worst[n].with(b)

@@ -62,6 +62,14 @@ func TestWhatOverridesHide(t *testing.T) {
 		{"by hand: weights under a drain", weights(80, 20) + drain, weights(80, 20) + drain +
 			override("s", "service: web, rule: r, pool: us, weight: 720"), 0,
 			"1h0m0s 0.10 of it within 0.00, capacity 1.00 -> 1.00, sites [2 2]"},
+		{"an override that comes with the change", weights(80, 20), weights(10, 90) +
+			override("s", "service: web, rule: r, pool: us, weight: 3, "+hour), 0.03,
+			"1h0m0s 0.70 of it within 0.00, capacity 1.00 -> 1.00, sites [2 2]"},
+		{"a site under a drain", weights(80, 20) + drain, strings.Replace(weights(80, 20), "site: fra", "site: iad", 1) + drain, 0,
+			"1h0m0s 0.00 of it within 0.00, capacity 1.00 -> 1.00, sites [2 1]"},
+		{"of two ends alike the first", weights(80, 20) + drain + override("a", "pool: us, endpoint: a, state: up, "+twoToo),
+			weights(10, 90) + drain + override("a", "pool: us, endpoint: a, state: up, "+twoToo), 0,
+			"1h0m0s 0.70 of it within 0.00, capacity 1.00 -> 1.00, sites [2 2]"},
 		{"what a schedule brings", ground + service("rules: [{pools: [eu, us]}]") + nightly,
 			ground + service("rules: [{pools: [eu, ap]}]") + nightly, 0,
 			"22h55m55s 1.00 of it within 0.00, capacity 0.50 -> 0.25, sites [1 1]"},
@@ -89,6 +97,21 @@ func TestWhatOverridesHide(t *testing.T) {
 				t.Errorf("warned of %s", e.Warnings())
 			}
 		})
+	}
+}
+
+// TestWhatMovesByHandIsComparedWithNow: a drain gives way to another one, by which answers stay where they are not now.
+func TestWhatMovesByHandIsComparedWithNow(t *testing.T) {
+	rules := service("rules: [{name: r, pools: [{pool: eu, weight: 80}, {pool: us, weight: 20}]}]")
+	e := Of(Input{Before: setOf(t, ground+rules+override("d", "pool: eu, state: drain, expires: 2026-01-02T04:04:05Z")),
+		After: setOf(t, ground+rules+override("d", "pool: us, state: drain")), Services: []spec.Key{web}, World: world(t), At: clock,
+		ByHand: true})
+	var got []string
+	for _, at := range e.Shifts() {
+		got = append(got, fmt.Sprintf("%.2f of %.2f", at[web].Moved, at[web].Apart))
+	}
+	if text := strings.Join(got, ", "); text != "1.00 of 1.00, 0.20 of 0.20" {
+		t.Errorf("moves %s", text)
 	}
 }
 

@@ -1,6 +1,8 @@
 package effect
 
 import (
+	"maps"
+
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
 	"github.com/gti/gtm/pkg/table"
@@ -17,29 +19,43 @@ type renewal struct {
 	family  table.Family
 }
 
-// renewedOf gives which part of what a pool answers with comes from addresses that are new to it.
-func (m *measure) renewedOf(was, is *steer.Pool, f table.Family) float64 {
-	if was == is {
-		return 0
-	}
-	key := renewal{was, is, f}
-	part, known := m.renewals[key]
-	if !known {
-		part = renewed(was, is, f)
-		m.renewals[key] = part
-	}
-	return part
+// renewed is what becomes of what a pool answers with.
+type renewed struct {
+	part  float64 // of it that comes from addresses that are new to the pool
+	stirs bool    // addresses have other weights than before; together with what was changed before, that can be more than part
 }
 
-func renewed(was, is *steer.Pool, f table.Family) float64 {
-	known := map[any]bool{}
-	for i := range was.Candidates {
-		if c := &was.Candidates[i]; standing(c) > 0 {
-			for _, t := range targets(c.Endpoint, f) {
-				known[t] = true
+func (m *measure) renewedOf(was, is *steer.Pool, f table.Family) renewed {
+	if was == is {
+		return renewed{}
+	}
+	key := renewal{was, is, f}
+	out, known := m.renewals[key]
+	if !known {
+		out = compare(was, is, f)
+		m.renewals[key] = out
+	}
+	return out
+}
+
+// weightsOf gives what the addresses of a pool weigh, those without weight left out.
+func weightsOf(p *steer.Pool, f table.Family) map[any]float64 {
+	weights := map[any]float64{}
+	for i := range p.Candidates {
+		c := &p.Candidates[i]
+		list := targets(c.Endpoint, f)
+		for _, t := range list {
+			if w := standing(c); w > 0 {
+				weights[t] += float64(w) / float64(len(list))
 			}
 		}
 	}
+	return weights
+}
+
+func compare(was, is *steer.Pool, f table.Family) (out renewed) {
+	known := weightsOf(was, f)
+	out.stirs = !maps.Equal(known, weightsOf(is, f))
 	var all, fresh float64       // by weights, whatever is drained or down at present: what is added so comes later
 	var taking, freshNow float64 // by what takes clients
 	for i := range is.Candidates {
@@ -50,7 +66,7 @@ func renewed(was, is *steer.Pool, f table.Family) float64 {
 		}
 		n := 0
 		for _, t := range list {
-			if !known[t] {
+			if known[t] == 0 {
 				n++
 			}
 		}
@@ -59,12 +75,11 @@ func renewed(was, is *steer.Pool, f table.Family) float64 {
 		all, fresh = all+w, fresh+w*part
 		taking, freshNow = taking+c.Effective, freshNow+c.Effective*part
 	}
-	out := 0.0
 	if all > 0 {
-		out = fresh / all
+		out.part = fresh / all
 	}
 	if taking > 0 {
-		out = max(out, freshNow/taking)
+		out.part = max(out.part, freshNow/taking)
 	}
 	return out
 }
@@ -90,18 +105,21 @@ func targets(e *spec.Endpoint, f table.Family) (list []any) {
 	return list
 }
 
-// within gives the part of answers that stays in its pools and comes from addresses that are new to these.
-func (m *measure) within(before, after parts, f table.Family) (total float64) {
+// within gives the part of answers that stays in its pools and comes from addresses that are new to these. stirs tells whether addresses
+// have other weights at all.
+func (m *measure) within(before, after parts, f table.Family) (total float64, stirs bool) {
 	for i := range after {
-		total += m.withinPool(before, &after[i], f)
+		part, pool := m.withinPool(before, &after[i], f)
+		total, stirs = total+part, stirs || pool
 	}
-	return total
+	return total, stirs
 }
 
-func (m *measure) withinPool(before parts, is *part, f table.Family) float64 {
+func (m *measure) withinPool(before parts, is *part, f table.Family) (part float64, stirs bool) {
 	was := before.find(is.pool)
 	if was == nil {
-		return 0
+		return 0, false
 	}
-	return min(was.of, is.of) * m.renewedOf(was.pool, is.pool, f)
+	r := m.renewedOf(was.pool, is.pool, f)
+	return min(was.of, is.of) * r.part, r.stirs
 }

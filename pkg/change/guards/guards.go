@@ -221,7 +221,6 @@ func (j *judge) answers() {
 		j.refuse("spec", j.key, 0, "make it in smaller changes",
 			"concerns %d services more than the %d whose answers are looked at", n, effect.MostServices)
 	}
-	moves := false
 	for _, list := range [][]effect.Service{j.Effect.All(), j.Effect.Later()} {
 		for i := range list {
 			s := &list[i]
@@ -230,9 +229,9 @@ func (j *judge) answers() {
 			}
 			j.capacity(s)
 			j.shift(s)
-			moves = moves || s.Moved > 0
 		}
 	}
+	moves := slices.ContainsFunc(j.Effect.Shifts(), func(at map[spec.Key]effect.Shift) bool { return len(at) > 0 })
 	if g := j.guard.LargestShift; g != nil && g.Hour != "" && moves && j.Hour != nil {
 		j.hour()
 	}
