@@ -107,8 +107,9 @@ func (a *app) showEffect(e *api.Effect, all bool) {
 		return
 	case len(e.Services) == 0:
 		if all {
-			a.printf("no answers move: %s looked at\n", plural(e.Same, "service"))
+			a.printf("no answers move%s: %s looked at\n", map[bool]string{true: " now"}[len(e.Later) > 0], plural(e.Same, "service"))
 		}
+		a.showLater(e)
 		return
 	}
 	when := ""
@@ -129,6 +130,21 @@ func (a *app) showEffect(e *api.Effect, all bool) {
 	if e.Same > 0 && all {
 		a.printf("  nothing changes of the answers of %s more\n", plural(e.Same, "service"))
 	}
+	a.showLater(e)
+}
+
+// showLater tells what goes further when overrides of now have changed.
+func (a *app) showLater(e *api.Effect) {
+	shown := e.Later[:min(len(e.Later), maxServices)]
+	for i := range shown {
+		if i == 0 || !shown[i].At.Equal(shown[i-1].At) {
+			a.printf("what this does as of %s, when overrides of now have changed:\n", shown[i].At.UTC().Format(time.RFC3339))
+		}
+		a.showServiceEffect(&shown[i])
+	}
+	if more := e.LaterMore + len(e.Later) - len(shown); more > 0 {
+		a.printf("  and to those of %s more\n", plural(more, "service"))
+	}
 }
 
 func (a *app) showServiceEffect(s *api.ServiceEffect) {
@@ -142,6 +158,10 @@ func (a *app) showServiceEffect(s *api.ServiceEffect) {
 		text := percent(s.Moved) + " of its answers move"
 		var moves, countries []string
 		for _, m := range s.Moves {
+			if m.From == m.To {
+				moves = append(moves, fmt.Sprintf("to new addresses of %s %s", m.To, percent(m.Share)))
+				continue
+			}
 			moves = append(moves, fmt.Sprintf("%s -> %s %s", orNone(m.From), orNone(m.To), percent(m.Share)))
 		}
 		for _, c := range s.Countries[:min(len(s.Countries), maxCountries)] {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/gti/gtm/pkg/change"
 	"github.com/gti/gtm/pkg/control/files"
 	"github.com/gti/gtm/pkg/spec"
+	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -66,7 +68,11 @@ func (s *server) applyFiles(ctx context.Context) ([]state.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := change.New(change.Config{Store: s.store, Journal: s.audit})
+	c, done, err := s.applier(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	me := "gtmd@" + s.cfg.id
 	plan, err := c.Plan(ctx, change.Input{Put: resources, Author: me, Message: "gtmd --apply"})
 	if err != nil {
@@ -84,6 +90,33 @@ func (s *server) applyFiles(ctx context.Context) ([]state.Record, error) {
 		s.cfg.logger.Info("applied", "state", fmt.Sprintf("%s@%d", r.Tenant, r.Generation), "put", len(r.Put))
 	}
 	return records, err
+}
+
+// applier makes a Changer by whose plans guards are asked with what the store knows now of health and of found endpoints. done ends what
+// it follows.
+func (s *server) applier(ctx context.Context) (c *change.Changer, done func(), err error) {
+	following, stop := context.WithCancel(ctx)
+	ended, first := make(chan error, 1), make(chan struct{})
+	m, told := state.NewMirror(), sync.OnceFunc(func() { close(first) })
+	go func() {
+		ended <- s.store.Follow(following, store.FollowConfig{OnUpdate: func(u state.Update) error {
+			m.Apply(u)
+			told()
+			return nil
+		}})
+	}()
+	select {
+	case <-first:
+	case err = <-ended:
+		stop()
+		return nil, nil, err
+	}
+	done = func() {
+		stop()
+		<-ended
+	}
+	return change.New(change.Config{Store: s.store, State: change.FollowState(s.store, m), Verdict: change.Known(m), World: s.world,
+		Journal: s.audit}), done, nil
 }
 
 // tellSetBack logs what --apply took back of what others had changed, so that nobody has to find out by its effect.

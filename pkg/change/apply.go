@@ -145,15 +145,7 @@ func (c *Changer) apply(ctx context.Context, p *Plan) ([]state.Record, error) {
 		if want, pinned := in.Expect[moved.Tenant]; pinned {
 			return run.records, run.partly(c.explain(ctx, &ConflictError{Tenant: moved.Tenant, Want: want, Have: moved.Have}))
 		}
-		run.beforeOthers()
-		state, err := c.cfg.State(ctx)
-		if err != nil {
-			return run.records, run.partly(err)
-		}
-		if p, err = Make(state, in); err != nil {
-			return run.records, run.partly(c.explain(ctx, err))
-		}
-		if err := c.judged(ctx, p); err != nil {
+		if p, err = run.anew(ctx, in); err != nil {
 			return run.records, run.partly(err)
 		}
 	}
@@ -186,6 +178,64 @@ func (r *run) letOthers() {
 		r.c.gate.Unlock()
 		r.before = false
 	}
+}
+
+// mostOutside is how often a plan is judged without the gate, where the state that it was judged on moves each time.
+const mostOutside = 3
+
+// anew plans again after others came first, and lets nobody come first any more. Judging can take long, and others would wait: so that is
+// done before they do, and done again while they wait only where what it was judged on does not stop moving.
+func (r *run) anew(ctx context.Context, in Input) (*Plan, error) {
+	r.letOthers()
+	for range mostOutside {
+		p, err := r.plan(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		r.beforeOthers()
+		now, err := r.c.cfg.State(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if p.standsOn(now) {
+			return p, nil
+		}
+		r.letOthers()
+	}
+	r.beforeOthers()
+	return r.plan(ctx, in)
+}
+
+// plan makes a plan that guards let pass.
+func (r *run) plan(ctx context.Context, in Input) (*Plan, error) {
+	state, err := r.c.cfg.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := Make(state, in)
+	if err != nil {
+		return nil, r.c.explain(ctx, err)
+	}
+	return p, r.c.judged(ctx, p)
+}
+
+// standsOn reports whether all that a plan was made and judged on is so in a state: that of the tenants that it changes, that it relies on,
+// and whose services it concerns, and the platform's.
+func (p *Plan) standsOn(s *State) bool {
+	same := func(tenant string) bool {
+		return s.Head(tenant) == p.state.Head(tenant) && s.ID(tenant) == p.state.ID(tenant)
+	}
+	for tenant := range p.ground {
+		if !same(tenant) {
+			return false
+		}
+	}
+	for tenant := range p.Base() {
+		if !same(tenant) {
+			return false
+		}
+	}
+	return same(spec.Platform)
 }
 
 // put commits, with others or before them.

@@ -62,10 +62,11 @@ func Foreseen(edit Edit, tenant string, verdict func(health.PoolID) *health.Verd
 	}
 }
 
-// foundSet is a set whose pools have what their sources found.
+// foundSet is a set whose pools have what their sources found, and some lists that are new.
 type foundSet struct {
 	spec.Lookup
-	join func(*spec.Resource) *spec.Resource
+	join func(*spec.Resource, []spec.Found) *spec.Resource
+	news []spec.Found
 }
 
 func (j foundSet) Get(k spec.Key) *spec.Resource {
@@ -73,7 +74,7 @@ func (j foundSet) Get(k spec.Key) *spec.Resource {
 	if j.join == nil {
 		return r
 	}
-	return j.join(r)
+	return j.join(r, j.news)
 }
 
 func stepsOf(put []*spec.Resource, deleted []spec.Key) []Step {
@@ -104,8 +105,8 @@ func foresee(s *State, after *overlay, tenant string, put []*spec.Resource, verd
 			out.At = latest(out.At, settled(o, s.now))
 		}
 	}
-	before := outlook.New(foundSet{s, s.join}, tenant, verdict, out.At)
-	behind := outlook.New(foundSet{after, s.join}, tenant, verdict, out.At)
+	before := outlook.New(foundSet{s, s.join, nil}, tenant, verdict, out.At)
+	behind := outlook.New(foundSet{after, s.join, nil}, tenant, verdict, out.At)
 	for _, k := range slices.SortedFunc(maps.Keys(users), spec.Key.Compare) {
 		service, ok := specOf(s.Get(k)).(*spec.Service)
 		if !ok {

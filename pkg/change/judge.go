@@ -3,7 +3,6 @@ package change
 import (
 	"context"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -62,13 +61,27 @@ func (p *Plan) Refused() error {
 	refused, waiting, _ := guards.Split(p.Refusals)
 	switch approved := p.in.Approved != "" && !SamePerson(p.in.Approved, p.Author); {
 	case p.in.BreakGlass != "":
-		return nil
+		return p.unbroken(append(refused, waiting...))
 	case len(refused) > 0:
 		return &RefusedError{Refusals: append(refused, waiting...)}
 	case len(waiting) > 0 && !approved:
 		return &RefusedError{Refusals: waiting, Waits: true}
 	}
 	return nil
+}
+
+// unbroken gives those refusals that whoever breaks the glass may not pass over.
+func (p *Plan) unbroken(all []guards.Refusal) error {
+	var stay []guards.Refusal
+	for _, r := range all {
+		if p.in.MayBreak == nil || !p.in.MayBreak(&r) {
+			stay = append(stay, r)
+		}
+	}
+	if len(stay) == 0 {
+		return nil
+	}
+	return &RefusedError{Refusals: stay}
 }
 
 // judge works out what a plan does to answers, and what guards say to it. It does so once.
@@ -88,11 +101,13 @@ func (c *Changer) judge(ctx context.Context, p *Plan) error {
 	for _, k := range services {
 		tenants[k.Tenant] = true
 	}
+	p.ground = tenants
 	var binding []*spec.Resource
 	if !p.in.Unbounded {
 		binding = guards.Binding(p.state, tenants)
 	}
 	weighs := slices.ContainsFunc(binding, func(r *spec.Resource) bool { return r.Spec.(*spec.Guard).Weighs() })
+	unknown := ""
 	if len(services) > 0 && (weighs || p.in.Foresee) {
 		var err error
 		p.Effect, err = j.foresee(services)
@@ -102,13 +117,14 @@ func (c *Changer) judge(ctx context.Context, p *Plan) error {
 		case weighs && p.in.BreakGlass == "":
 			return fmt.Errorf("%w, which a guard asks for; in an emergency: --break-glass REASON", err)
 		default: // it is worth making without
-			p.Warnings.Add(&spec.Error{Msg: err.Error()})
+			unknown = err.Error()
+			p.Warnings.Add(&spec.Error{Msg: unknown})
 		}
 	}
 	if len(binding) == 0 {
 		return nil
 	}
-	judged := &guards.Change{Guards: binding, Now: j.now(), Copied: p.in.Copied, Effect: p.Effect,
+	judged := &guards.Change{Guards: binding, Now: j.now(), Copied: p.in.Copied, Effect: p.Effect, Unknown: unknown,
 		Hour: sync.OnceValue(func() map[spec.Key]float64 { return j.hour(ctx) })}
 	for _, st := range j.steps {
 		judged.Steps = append(judged.Steps, guards.Step{Key: st.Key, Deleted: st.Action == Delete})
@@ -143,7 +159,7 @@ func (j *judging) foresee(services []spec.Key) (e *effect.Effect, err error) {
 	if j.world, err = j.c.cfg.World(); err != nil {
 		return nil, fmt.Errorf("what the change does to answers cannot be told: %w", err)
 	}
-	return j.effect(j.p.state, j.after, services), nil
+	return j.effect(j.p.state, j.after, services, nil), nil
 }
 
 // now is when the plan was made.
@@ -154,100 +170,53 @@ func (j *judging) now() time.Time {
 	return j.p.in.now
 }
 
-func (j *judging) effect(before, after spec.Lookup, services []spec.Key) *effect.Effect {
-	at := j.now()
+// effect works out what becomes of services from one state to another, as of some moments; nil: as of those that matter.
+func (j *judging) effect(before, after spec.Lookup, services []spec.Key, moments []time.Time) *effect.Effect {
+	at, byHand := j.now(), true
 	for _, st := range j.steps {
+		byHand = byHand && st.Key.Kind == spec.KindOverride
 		if o, ok := specOf(st.new).(*spec.Override); ok {
 			at = latest(at, settled(o, at))
 		}
 	}
 	join := j.p.state.join
-	return effect.Of(effect.Input{Before: foundSet{before, join}, After: foundSet{after, join}, Services: services,
-		Verdict: j.c.cfg.Verdict, World: j.world, At: at})
+	return effect.Of(effect.Input{Before: foundSet{before, join, nil}, After: foundSet{after, join, nil}, Services: services,
+		Verdict: j.c.cfg.Verdict, World: j.world, At: at, Now: j.now(), ByHand: byHand, Moments: moments})
 }
 
-// hour gives how much of what the plan moves would differ from an hour ago, where that is more than without the plan.
-func (j *judging) hour(ctx context.Context) map[spec.Key]float64 {
-	of := map[string][]spec.Key{}
-	all := j.p.Effect.All()
-	for i := range all {
-		if k := all[i].Key; all[i].Moved > 0 {
-			of[k.Tenant] = append(of[k.Tenant], k)
+// JudgeFound tells what guards say to lists of endpoints that come to pools of a tenant: by what they leave of capacity and sites. What
+// moves is not bounded, since lists change as machines come and go.
+func (c *Changer) JudgeFound(ctx context.Context, tenant string, lists []spec.Found) ([]guards.Refusal, error) {
+	now, err := c.cfg.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now = now.at(c.cfg.Now())
+	var binding []*spec.Resource
+	for _, r := range guards.Binding(now, map[string]bool{tenant: true}) {
+		if g := r.Spec.(*spec.Guard); g.LeastCapacity != "" || g.LeastSites > 0 {
+			binding = append(binding, r.With(&spec.Guard{Tenants: g.Tenants, Mode: g.Mode, LeastCapacity: g.LeastCapacity,
+				LeastSites: g.LeastSites, BreakGlass: g.BreakGlass}))
 		}
 	}
-	out := map[spec.Key]float64{}
-	for _, tenant := range sortedKeys(of) {
-		then, err := j.c.hourAgo(ctx, j.p.state, tenant, j.now().Add(-time.Hour))
-		if err != nil {
-			j.err = fmt.Errorf("what %s was an hour ago cannot be read, which a guard asks for: %w", tenant, err)
-			return nil
-		}
-		past := &pastSet{j.p.state, tenant, then}
-		now := map[spec.Key]float64{}
-		for _, s := range j.effect(past, j.p.state, of[tenant]).All() {
-			now[s.Key] = s.Moved
-		}
-		for _, s := range j.effect(past, j.after, of[tenant]).All() {
-			if s.Moved > now[s.Key] {
-				out[s.Key] = s.Moved
-			}
-		}
+	if len(binding) == 0 {
+		return nil, nil
 	}
-	return out
-}
-
-// mostOfHour is how many changes of a tenant are looked through for its state of an hour ago; behind as many the oldest of them counts.
-const mostOfHour = 1000
-
-// hourAgo gives the state of a tenant at a time not long ago.
-func (c *Changer) hourAgo(ctx context.Context, now *State, tenant string, at time.Time) (state.TenantState, error) {
-	for limit := 20; ; limit = min(10*limit, mostOfHour) {
-		records, err := c.cfg.Store.History(ctx, tenant, limit)
-		if err != nil {
-			return state.TenantState{}, err
-		}
-		found := slices.IndexFunc(records, func(r state.Record) bool { return !r.Time.IsZero() && !r.Time.After(at) })
-		switch {
-		case found == 0:
-			return now.tenants[tenant], nil
-		case found > 0:
-			return c.cfg.Store.Read(ctx, tenant, records[found].Generation)
-		case len(records) < limit: // it is younger
-			return state.TenantState{}, nil
-		case limit == mostOfHour:
-			return c.cfg.Store.Read(ctx, tenant, records[limit-1].Generation)
-		}
+	var steps []Step
+	for _, l := range lists {
+		steps = append(steps, Step{Key: spec.Key{Tenant: l.Tenant, Kind: spec.KindPool, Name: l.Pool}})
 	}
-}
-
-// pastSet is a state, of which one tenant is as it was.
-type pastSet struct {
-	*State
-	tenant string
-	then   state.TenantState
-}
-
-func (p *pastSet) Get(k spec.Key) *spec.Resource {
-	if k.Tenant != p.tenant {
-		return p.State.Get(k)
+	services := concerned(now, newOverlay(now), steps)
+	if len(services) == 0 {
+		return nil, nil
 	}
-	v, _ := p.then.Resources.Get(k)
-	return v.Resource
-}
-
-func (p *pastSet) Of(kind spec.Kind) iter.Seq[*spec.Resource] {
-	return func(yield func(*spec.Resource) bool) {
-		for r := range p.State.Of(kind) {
-			if r.Tenant != p.tenant && !yield(r) {
-				return
-			}
-		}
-		for k, v := range p.then.Resources.All() {
-			if k.Kind == kind && !yield(v.Resource) {
-				return
-			}
-		}
+	world, err := c.cfg.World()
+	if err != nil {
+		return nil, fmt.Errorf("what the endpoints do to answers cannot be told, which a guard asks for: %w", err)
 	}
+	e := effect.Of(effect.Input{Before: foundSet{now, now.join, nil}, After: foundSet{now, now.join, lists}, Services: services,
+		Verdict: c.cfg.Verdict, World: world, At: now.now})
+	return guards.Judge(&guards.Change{Guards: binding, Now: now.now, Effect: e}), nil
 }
 
 // concerned gives the services whose answers steps can change, sorted: those that stand in them, and those that use what does.

@@ -64,8 +64,21 @@ func large(b *testing.B) *Changer {
 }
 
 // BenchmarkPlanWithEffect plans a change of one service, of a site and of a policy of thousands, with what these do to answers.
-func BenchmarkPlanWithEffect(b *testing.B) {
+func BenchmarkPlanWithEffect(b *testing.B) { plansWithEffect(b, large(b)) }
+
+// BenchmarkPlanBehindOverrides does so where the same pool of each tenant is drained, and each drain ends at another time.
+func BenchmarkPlanBehindOverrides(b *testing.B) {
 	c := large(b)
+	var drains []string
+	for t := range 100 {
+		drains = append(drains, fmt.Sprintf("kind: Override\ntenant: t%d\nname: d\nspec: {pool: p1, state: drain, reason: x, "+
+			"expires: %s}\n", t, time.Now().Add(time.Hour+time.Duration(t)*time.Minute).UTC().Format(time.RFC3339)))
+	}
+	mustApply(b, c, Input{Put: decode(b, strings.Join(drains, "---\n"))})
+	plansWithEffect(b, c)
+}
+
+func plansWithEffect(b *testing.B, c *Changer) {
 	service := decode(b, "kind: Service\ntenant: t7\nname: s1\nspec: {host: s1.t7.gtm.example., rules: [{pools: [p2]}]}\n")
 	site := decode(b, "kind: Site\ntenant: platform\nname: fra\nspec: {region: EU-FR, location: {lat: 48.8, lon: 2.3}}\n")
 	policy := decode(b, nearest(", bias: {iad: 20%}"))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/change/effect"
+	"github.com/gti/gtm/pkg/change/guards"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -78,6 +79,12 @@ func drainOf(pool, endpoint string) Input {
 	return Input{Edit: Drain(Target{"shop", pool, endpoint}, Hand{Reason: "x", Author: "ann"})}
 }
 
+// weighted is the pool eu, with weights.
+func weighted(a, b int) string {
+	return fmt.Sprintf("kind: Pool\ntenant: shop\nname: eu\nspec: {site: fra, endpoints: [{name: a, addresses: [198.51.100.1], "+
+		"weight: %d}, {name: b, addresses: [198.51.100.2], weight: %d}]}\n", a, b)
+}
+
 func TestEachGuardRefusesAndLetsPass(t *testing.T) {
 	put := func(yaml string) func(t testing.TB) Input {
 		return func(t testing.TB) Input { return Input{Put: decode(t, yaml)} }
@@ -107,6 +114,9 @@ func TestEachGuardRefusesAndLetsPass(t *testing.T) {
 		{"shift, of the platform", guardOf("platform", "{largestShift: {change: 30%}}"), "spec.largestShift.change", put(webOf(10)),
 			put(webOf(25)), "40% of its answers"},
 		{"capacity", guardOf("shop", "{leastCapacity: 60%}"), "spec.leastCapacity", of(drainOf("eu", "")), of(drainOf("eu", "a")),
+			"50% of the endpoints of its rules would take clients (now 100%): at least 60% must"},
+		{"capacity, by weights", guardOf("shop", "{leastCapacity: 60%}"), "spec.leastCapacity",
+			put(weighted(1, 0) + "---\n" + strings.Replace(weighted(1, 0), "name: eu", "name: us", 1)), put(weighted(1, 9)),
 			"50% of the endpoints of its rules would take clients (now 100%): at least 60% must"},
 		{"sites", guardOf("shop", "{leastSites: 2}"), "spec.leastSites", of(drainOf("eu", "")), of(drainOf("eu", "a")),
 			"pools at 1 of its sites would be up (now 2): at least 2 must"},
@@ -172,9 +182,20 @@ func TestAChangeCannotFreeItself(t *testing.T) {
 	}
 }
 
+func anybody(*guards.Refusal) bool { return true }
+
 func TestBreakGlass(t *testing.T) {
 	ch, m, _ := guarded(t, guardOf("shop", "{largestShift: {change: 30%}, approval: {}}"))
 	in := Input{Put: decode(t, webOf(100)), BreakGlass: "fra burns"}
+	for name, may := range map[string]func(*guards.Refusal) bool{"nobody said": nil,
+		"not of the shift": func(r *guards.Refusal) bool { return r.Waits > 0 }} {
+		in.MayBreak = may
+		_, err := ch.Apply(context.Background(), mustPlan(t, ch, in))
+		if fields, waits := refusals(err); len(fields) == 0 || fields[0] != "spec.largestShift.change" || waits {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	in.MayBreak = anybody
 	p := mustPlan(t, ch, in)
 	if len(p.Refusals) != 2 {
 		t.Errorf("it is told what is passed over: %+v", p.Refusals)
@@ -379,6 +400,11 @@ func TestAWorldThatCannotBeRead(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		in.BreakGlass = "no geography"
+		_, err := ch.Apply(context.Background(), mustPlan(t, ch, in))
+		if fields, _ := refusals(err); len(fields) != 1 || !strings.Contains(err.Error(), "cannot be told") {
+			t.Errorf("%s: somebody who may not broke the glass: %v", name, err)
+		}
+		in.MayBreak = anybody
 		mustApply(t, ch, in)
 	}
 }

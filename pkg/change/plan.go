@@ -38,6 +38,8 @@ type Input struct {
 	Foresee bool
 	// BreakGlass is why guards are not to stop the change, which history and webhooks tell; empty: they do.
 	BreakGlass string
+	// MayBreak reports whether who breaks the glass may pass over what a guard says; nil: over nothing.
+	MayBreak func(*guards.Refusal) bool
 	// Approved is who lets pass what waits for a second person, another one than Author; empty: nobody did.
 	Approved string
 	Author   string // who is asking; Apply requires it
@@ -94,6 +96,7 @@ type Plan struct {
 	in     Input
 	state  *State
 	judged bool
+	ground map[string]bool // the tenants by whose state it was judged
 }
 
 // Base gives the generations that the plan was made on, of the tenants that it changes and that it relies on.

@@ -34,8 +34,8 @@ type State struct {
 	tenants map[string]state.TenantState
 	index   *index    // of this state, or of a later one
 	now     time.Time // by which overrides have ended; zero: none has
-	// join gives a pool with what its sources found; nil: nothing is known of that.
-	join func(*spec.Resource) *spec.Resource
+	// join gives a pool with what its sources found, or with other lists in place of some of that; nil: nothing is known of it.
+	join func(*spec.Resource, []spec.Found) *spec.Resource
 }
 
 func newState(tenants map[string]state.TenantState, x *index) *State {
@@ -98,7 +98,7 @@ func FollowState(s Store, m *state.Mirror) func(context.Context) (*State, error)
 			tenants[tenant] = m.Tenant(tenant)
 		}
 		st := newState(tenants, x)
-		st.join = m.Join
+		st.join = m.JoinWith
 		return st, nil
 	}
 	return read

@@ -39,21 +39,23 @@ func (s *Server) withinRate(w http.ResponseWriter, r *http.Request, pattern stri
 }
 
 // payer gives by what name a request is counted, and whose quota that has: a service token's by its tenant, whatever it asks for; others'
-// by the tenant that it is about, where they have a role, or else by their own name, so that nobody uses up a stranger's. Empty: by none.
+// by the tenant that it is about, where they have a role, or else by their own name: so nobody uses up a stranger's, and what names no
+// tenant, such as a plan of several, is counted, too. Empty: by none, as for the platform's admins.
 func (s *Server) payer(r *http.Request, pattern string) (who, tenant string) {
 	c := callerOf(r.Context())
 	if tenant = c.who.Tenant; tenant == "" {
 		tenant = tenantIn(r, pattern)
 	}
-	switch {
-	case tenant == "" || tenant == spec.Platform:
-		return "", ""
-	case !c.grants.Allow(access.Read, tenant):
-		return c.who.Name, tenant
-	case s.cfg.Mirror.Tenant(tenant).Head == 0:
+	if tenant == spec.Platform {
+		tenant = ""
+	}
+	switch known := tenant != "" && s.cfg.Mirror.Tenant(tenant).Head > 0; {
+	case known && c.grants.Allow(access.Read, tenant):
+		return tenant, tenant
+	case c.grants.SeesAll():
 		return "", ""
 	}
-	return tenant, tenant
+	return c.who.Name, tenant
 }
 
 func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

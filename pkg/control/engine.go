@@ -53,7 +53,7 @@ func (s *Server) carryOut(ctx context.Context, in change.Input, dryRun bool, ten
 		return nil, err
 	}
 	v := s.viewOf(ctx)
-	in.Foresee, in.BreakGlass = true, glassOf(ctx)
+	in.Foresee, in.BreakGlass, in.MayBreak = true, glassOf(ctx), plans.MayBreak(grantsOf(ctx))
 	plan, err := s.changer.Plan(ctx, in)
 	if err != nil {
 		if !dryRun {

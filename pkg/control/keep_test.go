@@ -306,11 +306,16 @@ func TestAStrangersStormIsNotPaidByTheTenant(t *testing.T) {
 	pays(alice, "/v1/history/shop", "shop")
 	pays(alice, "/v1/resources?tenant=shop", "shop")
 	pays(alice, "/v1/history/cafe", "user:alice")
-	pays(alice, "/v1/status", "")
+	pays(alice, "/v1/status", "user:alice")
+	pays(alice, "/v1/resources?tenant=platform", "user:alice")
 	ci := &caller{who: identity.Who{Name: "token:shop/ci", Tenant: "shop"}, grants: viewer}
 	pays(ci, "/v1/history/cafe", "shop")
 	pays(ci, "/v1/status", "shop")
-	pays(&caller{who: identity.Who{Name: "token:platform/ci", Tenant: spec.Platform}}, "/v1/history/shop", "")
+	pays(&caller{who: identity.Who{Name: "token:platform/ci", Tenant: spec.Platform}}, "/v1/history/shop", "token:platform/ci")
+	admin := &caller{who: identity.Who{Name: "user:root"}, grants: access.Grants{spec.Platform: access.Administer}}
+	pays(admin, "/v1/status", "")
+	pays(admin, "/v1/history/platform", "")
+	pays(admin, "/v1/history/shop", "shop")
 }
 
 // TestHowTheLogIsConcernsAllTenants: who sees one of them is told what is kept, and no more.

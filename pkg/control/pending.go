@@ -87,6 +87,9 @@ func (s *Server) failed(ctx context.Context, v *view, plan *change.Plan, err err
 	case !errors.As(err, &refused):
 		return v.refused(err)
 	}
+	if plan.BreakGlass() != "" {
+		return s.unbroken(v, plan, err, refused)
+	}
 	switch {
 	case !refused.Waits || errors.As(err, &partly):
 		p := problemf(http.StatusConflict, "%s; %s", v.text(refusedBy(refused)), done(err))
@@ -102,6 +105,15 @@ func (s *Server) failed(ctx context.Context, v *view, plan *change.Plan, err err
 	p := problemf(http.StatusConflict, "%s; it waits as %s until %s: another person than %s lets it pass with gtmctl approve %s",
 		v.text(refusedBy(refused)), waits.Name(), waits.Expires.Format(time.RFC3339), waits.Author, waits.Name())
 	p.Errors, p.Pending = v.said(refused), v.pending(waits)
+	return p
+}
+
+// unbroken tells that who broke the glass may not, of some of the guards. Nothing waits for a second person then.
+func (s *Server) unbroken(v *view, plan *change.Plan, err error, refused *change.RefusedError) error {
+	s.cfg.Audit.Refuse(chain.ActBreakGlass, plan.Author, tenantsOf(plan), "", plan.BreakGlass(), refused)
+	s.cfg.Logger.Warn("somebody broke the glass who may not", "author", plan.Author, "reason", plan.BreakGlass(), "refused", refused)
+	p := problemf(http.StatusForbidden, "%s, and %s may not break the glass of it; %s", v.text(refusedBy(refused)), plan.Author, done(err))
+	p.Errors = v.said(refused)
 	return p
 }
 
@@ -143,6 +155,7 @@ func (v *view) plan(out *api.ApplyReply, p *change.Plan) {
 	if out.Effect != nil {
 		hidden := func(s api.ServiceEffect) bool { return !v.grants.Sees(s.Service.Tenant) }
 		out.Effect.Services = slices.DeleteFunc(out.Effect.Services, hidden)
+		out.Effect.Later = slices.DeleteFunc(out.Effect.Later, hidden)
 	}
 	for i := range out.Refusals {
 		r := &out.Refusals[i]
@@ -172,6 +185,10 @@ func (s *Server) pending(ctx context.Context, in *pendingInput) (*reply[api.Pend
 
 // approve makes a change that waits, as it was asked for. Whoever asked for it may take it back, and not approve it.
 func (s *Server) approve(ctx context.Context, in *approveInput) (*reply[api.ApplyReply], error) {
+	if glassOf(ctx) != "" {
+		return nil, problemf(http.StatusUnprocessableEntity, "who approves or takes back does not break the glass: leave %s out, "+
+			"or make the change yourself with it", api.BreakGlassHeader)
+	}
 	waits, err := plans.Find(ctx, s.cfg.Store, in.Tenant, in.ID)
 	if err != nil {
 		return nil, problemOf(err)

@@ -15,7 +15,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/gti/gtm/pkg/access"
+	"github.com/gti/gtm/pkg/change"
+	"github.com/gti/gtm/pkg/change/guards"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/audit/chain"
+	"github.com/gti/gtm/pkg/control/plans"
 	"github.com/gti/gtm/pkg/control/share"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -178,7 +182,13 @@ func (s *Server) writeLists(ctx context.Context, lists []spec.Found, anyway bool
 		return huma.ErrorWithHeaders(problemf(http.StatusTooManyRequests, "%s pushes endpoints faster than its share of the store allows; "+
 			"nothing was taken, try again in %s s", tenant, seconds), http.Header{"Retry-After": {seconds}})
 	}
-	if err := s.cfg.Store.PushFound(ctx, lists...); err != nil {
+	ended, err := s.mayPush(ctx, lists)
+	if err != nil {
+		s.pushes.Pay(tenant, share.Least-bytes)
+		return err
+	}
+	err = s.cfg.Store.PushFound(ctx, lists...)
+	if ended(err); err != nil {
 		s.pushes.Pay(tenant, share.Least-bytes)
 		return problemOf(err)
 	}
@@ -188,6 +198,55 @@ func (s *Server) writeLists(ctx context.Context, lists []spec.Found, anyway bool
 	}
 	s.seenFound(ctx, lists)
 	return nil
+}
+
+// mayPush asks guards of lists that say something new, and notes in the audit log that these come; ended notes whether they did. A list
+// that only says on what was said before is neither judged nor noted.
+func (s *Server) mayPush(ctx context.Context, lists []spec.Found) (ended func(error), err error) {
+	var news []spec.Found
+	var words []string
+	for _, f := range lists {
+		var had []spec.FoundEndpoint
+		if was := s.found(state.SourceOf(f)); was != nil {
+			had = was.Endpoints
+		}
+		if !slices.EqualFunc(had, f.Endpoints, spec.FoundEndpoint.Equal) {
+			news = append(news, f)
+			words = append(words, fmt.Sprintf("%s/%s has %d endpoints (had %d)", f.Pool, f.Source, len(f.Endpoints), len(had)))
+		}
+	}
+	if len(news) == 0 {
+		return func(error) {}, nil
+	}
+	tenant, author, what, glass := news[0].Tenant, authorOf(ctx), printable(strings.Join(words, ", "), maxMessage), glassOf(ctx)
+	said, err := s.changer.JudgeFound(ctx, tenant, news)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	refused, _, observed := guards.Split(said)
+	if may := plans.MayBreak(grantsOf(ctx)); glass != "" {
+		refused = slices.DeleteFunc(refused, func(r guards.Refusal) bool { return may(&r) })
+	}
+	for i := range observed {
+		s.cfg.Logger.Warn("a guard that observes would refuse endpoints that are pushed", "tenant", tenant, "author", author,
+			"guard", observed[i].Guard.String(), "why", observed[i].Text)
+	}
+	if len(refused) > 0 {
+		refusal := &change.RefusedError{Refusals: refused}
+		s.cfg.Audit.Refuse(chain.ActPush, author, []string{tenant}, "", what, refusal)
+		v := s.viewOf(ctx)
+		p := problemf(http.StatusConflict, "%s; nothing was taken, and what was pushed before holds on", v.text(refusedBy(refusal)))
+		p.Errors = v.said(refusal)
+		return nil, p
+	}
+	act := chain.ActPush
+	if glass != "" {
+		act, what = chain.ActBreakGlass, glass+": "+what
+	}
+	if ended, err = s.cfg.Audit.Ask(act, author, tenant, "", what); err != nil {
+		return nil, problemOf(err)
+	}
+	return ended, nil
 }
 
 // seenFound waits a while for the mirror to have what was pushed, or something newer, so that who asks next sees it.

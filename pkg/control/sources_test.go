@@ -312,3 +312,56 @@ func TestRebuildPutsBackWhatWasFound(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// TestPushesAreJudgedAndNoted: a list that leaves too little is refused, and each list that says something new stands in the audit log.
+func TestPushesAreJudgedAndNoted(t *testing.T) {
+	w := audited(t)
+	withSources(t, w)
+	limit := func(g *spec.Guard) {
+		head := w.store.Tenant("shop").Head + 1
+		w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: head, Put: []state.Version{{Generation: head,
+			Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindGuard, Name: "careful"}, Spec: g}}}}}})
+	}
+	push := func(code int, addresses ...string) string {
+		t.Helper()
+		rec := w.ask(t, http.MethodPut, "/v1/endpoints/shop/found/fleet", pushOf(addresses...), nil)
+		if rec.Code != code {
+			t.Fatalf("%v: %d %s", addresses, rec.Code, rec.Body)
+		}
+		return rec.Body.String()
+	}
+	endpoints := func(want string) {
+		t.Helper()
+		if _, got := w.poolOf(t, "found"); got != want {
+			t.Errorf("the pool has %s, want %s", got, want)
+		}
+	}
+	limit(&spec.Guard{LeastCapacity: "70%", LargestShift: &spec.LargestShift{Change: "1%"}})
+	push(http.StatusOK, "192.0.2.1", "192.0.2.2")
+	push(http.StatusOK, "192.0.2.1", "192.0.2.2") // says nothing new
+	body := push(http.StatusConflict, "192.0.2.1")
+	if !strings.Contains(body, "66.7% of the endpoints of its rules would take clients (now 100%): at least 70% must") ||
+		!strings.Contains(body, "shop/Guard/careful refuses this; nothing was taken, and what was pushed before holds on") {
+		t.Errorf("told %s", body)
+	}
+	endpoints("own, ip-192-0-2-1 fleet, ip-192-0-2-2 fleet")
+	push(http.StatusOK, "192.0.2.3", "192.0.2.4") // machines come and go
+	limit(&spec.Guard{LeastCapacity: "70%", Mode: spec.GuardObserve})
+	push(http.StatusOK, "192.0.2.3")
+	limit(&spec.Guard{LeastCapacity: "70%"})
+	rec := w.breaks(testToken, http.MethodDelete, "/v1/endpoints/shop/found/fleet", "")
+	if rec.Code != http.StatusOK {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	endpoints("own")
+	var got []string
+	for _, e := range w.entries(t) {
+		got = append(got, strings.TrimSpace(e.Act+" "+e.Outcome+" "+e.Message))
+	}
+	want := []string{"push asked found/fleet has 2 endpoints (had 0)", "push done", "push refused found/fleet has 1 endpoints (had 2)",
+		"push asked found/fleet has 2 endpoints (had 2)", "push done", "push asked found/fleet has 1 endpoints (had 2)", "push done",
+		"break-glass asked fra burns: found/fleet has 0 endpoints (had 1)", "break-glass done"}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("the log has\n%s, want\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

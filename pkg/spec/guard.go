@@ -31,6 +31,9 @@ type Guard struct {
 	Protect []string `json:"protect,omitempty" yaml:"protect,omitempty"`
 	// Approval has changes wait for a second person.
 	Approval *Approval `json:"approval,omitempty" yaml:"approval,omitempty"`
+	// BreakGlass says who may pass over the guard in an emergency: whoever is at least admin (default), editor or operator in the tenant
+	// whose guard it is; of a guard of the platform tenantAdmin lets admins of the tenant, too, of which something is refused.
+	BreakGlass string `json:"breakGlass,omitempty" yaml:"breakGlass,omitempty"`
 }
 
 // LargestShift is shares of the answers of any one service, as in 30%.
@@ -65,6 +68,9 @@ const (
 	GuardObserve = "observe"
 )
 
+// BreakTenantAdmin is a value of Guard.BreakGlass; the others are roles.
+const BreakTenantAdmin = "tenantAdmin"
+
 // Bounds of a Guard.
 const (
 	maxGuardTenants = 1000
@@ -80,6 +86,9 @@ func (*Guard) kind() Kind { return KindGuard }
 
 // Enforces reports whether the guard refuses, and does not only say so.
 func (g *Guard) Enforces() bool { return g.Mode != GuardObserve }
+
+// Breaks says who may pass over the guard in an emergency, as BreakGlass does.
+func (g *Guard) Breaks() string { return cmp.Or(g.BreakGlass, RoleAdmin) }
 
 // Weighs reports whether the guard asks what becomes of answers.
 func (g *Guard) Weighs() bool {
@@ -140,6 +149,7 @@ func (c *checker) guard(g *Guard) {
 	if g.Mode != "" {
 		c.oneOf("spec.mode", g.Mode, GuardEnforce, GuardObserve)
 	}
+	c.breakGlass(g)
 	c.share("spec.leastCapacity", g.LeastCapacity)
 	if g.LeastSites != 0 {
 		c.between("spec.leastSites", g.LeastSites, 1, maxLeastSites)
@@ -167,6 +177,17 @@ func (c *checker) guard(g *Guard) {
 	}
 	if !g.Weighs() && len(g.Freeze)+len(g.Protect) == 0 && g.Approval == nil {
 		c.fail("spec", "give leastCapacity, leastSites, largestShift, freeze, protect or approval", "guards nothing")
+	}
+}
+
+func (c *checker) breakGlass(g *Guard) {
+	switch {
+	case g.BreakGlass == "":
+	case g.BreakGlass == BreakTenantAdmin && c.r.Tenant != Platform:
+		c.fail("spec.breakGlass", "leave it out: admins of "+c.r.Tenant+" may", "%s is for guards of the tenant %s", BreakTenantAdmin,
+			Platform)
+	case g.BreakGlass != BreakTenantAdmin:
+		c.oneOf("spec.breakGlass", g.BreakGlass, RoleAdmin, RoleEditor, RoleOperator)
 	}
 }
 

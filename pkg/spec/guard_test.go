@@ -115,3 +115,22 @@ func TestFreezesHoldByTheClockOfTheirZone(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoBreaksTheGlassOfAGuard(t *testing.T) {
+	for _, c := range []struct{ tenant, breaks, want, fault string }{
+		{"shop", "", "admin", ""}, {"shop", "editor", "editor", ""}, {Platform, "tenantAdmin", "tenantAdmin", ""},
+		{"shop", "tenantAdmin", "", "tenantAdmin is for guards of the tenant platform"}, {"shop", "viewer", "", `"viewer" is not possible`},
+	} {
+		r, err := guardOf(c.tenant, `{leastSites: 1, breakGlass: "`+c.breaks+`"}`)
+		switch {
+		case c.fault != "":
+			if err == nil || !strings.Contains(err.Error(), c.fault) {
+				t.Errorf("%+v: got %v", c, err)
+			}
+		case err != nil:
+			t.Errorf("%+v: %v", c, err)
+		case r.Spec.(*Guard).Breaks() != c.want:
+			t.Errorf("%+v: got %s", c, r.Spec.(*Guard).Breaks())
+		}
+	}
+}

@@ -88,13 +88,17 @@ func EffectiveQuota(platform *Tenant, tenant string) Quota {
 	return set.Tenants[tenant].over(limit)
 }
 
-// AskToRaise tells whom to ask for more of a field of a tenant's quota.
+// AskToRaise tells whom to ask for more of a field of a tenant's quota; empty: of all's.
 func AskToRaise(platform *Tenant, tenant, field string) string {
 	whom := "who runs the platform"
 	if platform != nil && platform.Contact != "" {
 		whom = platform.Contact
 	}
-	return "ask " + whom + " to raise spec.limits.quota.tenants." + tenant + "." + field + " of " +
+	of := "all"
+	if tenant != "" {
+		of = "tenants." + tenant
+	}
+	return "ask " + whom + " to raise spec.limits.quota." + of + "." + field + " of " +
 		Key{Platform, KindTenant, Platform}.String()
 }
 

@@ -35,6 +35,11 @@ type Input struct {
 	Verdict  func(health.PoolID) *health.Verdict // what is known of pools; nil: nothing
 	World    *World
 	At       time.Time // when all of the change has come about; both states are taken as of then
+	Now      time.Time // when it is made, where that is before At
+	// ByHand says that the change is of overrides alone, and changes nothing that is declared.
+	ByHand bool
+	// Moments are those at which both states are looked at, At among them; nil: they are found by the overrides of what is concerned.
+	Moments []time.Time
 }
 
 // Effect is what a change does to answers.
@@ -46,7 +51,10 @@ type Effect struct {
 	Skipped  int       // that were not looked at, since the change concerns too many
 	About    string    // by what clients are weighed, for people
 
-	all []Service // with those that are not told
+	all     []Service // with those that are not told
+	later   []Service
+	moments []time.Time
+	shifts  []map[spec.Key]Shift
 }
 
 // All gives every service of which anything changes.
@@ -55,7 +63,10 @@ func (e *Effect) All() []Service { return e.all }
 // Service is what a change does to the answers of one service. Shares are of its answers, 0 to 1, with countries by their users.
 type Service struct {
 	Key   spec.Key
-	Moved float64 // come from another pool than before, or not at all
+	At    time.Time // as of which it is; zero: that of the Effect
+	Moved float64   // come from another pool than before, or from other addresses, or not at all
+	// Within is the part of Moved that stays in its pools, and comes from addresses that are new to these.
+	Within float64
 	// Gone: its name answers no more.
 	Gone   bool
 	Type   table.Family // of answers, of which most moves
@@ -74,6 +85,7 @@ type Service struct {
 	Notes   []string
 
 	before, after seen
+	stirs         bool // see renewed
 }
 
 // Share is a part of the answers, before and after.
@@ -82,7 +94,7 @@ type Share struct {
 	Before, After float64
 }
 
-// Move is what goes from one pool to another; empty: to or from no answer.
+// Move is what goes from one pool to another; empty: to or from no answer; the same: to addresses that are new to it.
 type Move struct {
 	From, To string
 	Share    float64
@@ -124,16 +136,25 @@ func Of(in Input) *Effect {
 		return e
 	}
 	before, after := load(in.Before, services), load(in.After, services)
+	if e.moments = in.Moments; e.moments == nil {
+		e.moments = moments(&in, before, after, len(services))
+	}
+	e.shifts = make([]map[spec.Key]Shift, len(e.moments))
+	for i := range e.shifts {
+		e.shifts[i] = map[spec.Key]Shift{}
+	}
 	c := compile.New(compile.Config{Seed: 1, Workers: 1}, in.World.atlas)
 	c.Apply(everything(before, after, in.Verdict))
-	was := look(c, in.At, before, services)
-	c.Apply(compile.Change{Tenants: difference(before, after, 2)})
-	is := look(c, in.At, after, services)
-	addDrains(is, before, after, in.At)
-	m := &measure{world: in.World, groups: map[pairing][]group{}}
+	seen := sights(c, e.moments, before, after, services)
+	main := max(0, slices.IndexFunc(e.moments, in.At.Equal))
+	addDrains(seen[main][1], before, after, in.At)
+	m := newMeasure(in.World)
+	worst := make([]bad, len(services))
 	for i, k := range services {
-		s := Service{Key: k, before: was[i], after: is[i]}
+		s := Service{Key: k, before: seen[main][0][i], after: seen[main][1][i]}
 		m.service(&s)
+		worst[i] = s.bad()
+		e.note(main, &s, s.Moved)
 		if s.Moved > least || s.Capacity.Before != s.Capacity.After || s.SitesUp[0] != s.SitesUp[1] || len(s.Notes) > 0 ||
 			s.longer() {
 			e.all = append(e.all, s)
@@ -147,6 +168,7 @@ func Of(in Input) *Effect {
 		m.rules(&e.all[i])
 	}
 	e.Services, e.More = e.all[:told:told], len(e.all)-told
+	m.compareMoments(e, services, seen, main, worst, in.ByHand)
 	return e
 }
 
@@ -201,16 +223,20 @@ func addDrains(services []seen, before, after map[spec.Key]*spec.Resource, now t
 	}
 }
 
-// capacity counts endpoints of pools by their weights: all, and those that take clients.
+// capacity counts endpoints of pools that have a weight, by their weights: all, and those that take clients.
 func (s *seen) capacity() (declared, taking float64) {
 	for _, p := range s.pools {
-		all, now := 0.0, 0.0
+		n, all, now := 0.0, 0.0, 0.0
 		for i := range p.Candidates {
 			c := &p.Candidates[i]
-			all += float64(weightOf(c.Endpoint))
-			now += math.Min(c.Effective, float64(weightOf(c.Endpoint)))
+			w := float64(weightOf(c.Endpoint))
+			all += w
+			now += math.Min(c.Effective, w)
+			if w > 0 {
+				n++
+			}
 		}
-		if n := float64(len(p.Candidates)); all > 0 {
+		if all > 0 {
 			declared += n
 			taking += n * now / all
 		}

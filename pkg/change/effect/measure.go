@@ -15,8 +15,13 @@ import (
 
 // measure compares services.
 type measure struct {
-	world  *World
-	groups map[pairing][]group
+	world    *World
+	groups   map[pairing][]group
+	renewals map[renewal]renewed
+}
+
+func newMeasure(w *World) *measure {
+	return &measure{world: w, groups: map[pairing][]group{}, renewals: map[renewal]renewed{}}
 }
 
 // pairing is where clients of a service are looked up, before and after. Services with equal conditions share it.
@@ -110,12 +115,20 @@ func (p *parts) add(pool *steer.Pool, share float64) {
 }
 
 func (p parts) share(pool *steer.Pool) float64 {
-	for i := range p {
-		if p[i].pool.ID == pool.ID {
-			return p[i].of
-		}
+	if found := p.find(pool); found != nil {
+		return found.of
 	}
 	return 0
+}
+
+// find gives the part that comes from a pool; nil: none does.
+func (p parts) find(pool *steer.Pool) *part {
+	for i := range p {
+		if p[i].pool.ID == pool.ID {
+			return &p[i]
+		}
+	}
+	return nil
 }
 
 // total is 1, or 0 of clients that get no answer.
@@ -136,7 +149,7 @@ func (s *seen) sharesOf(f table.Family, class table.Class) (parts, table.Fallbac
 	return p, fallback
 }
 
-// moved gives the part of the answers that come from another pool, or not at all.
+// moved gives the part of the answers that come from another pool, or not at all; see within for those of the same.
 func moved(before, after parts) float64 {
 	apart := math.Abs(before.total() - after.total())
 	for i := range before {
@@ -157,12 +170,13 @@ type tally struct {
 	before, after []parts // of each group
 	falls         []table.Fallback
 	each          []float64 // how much moves of each group
+	within        []float64 // the part of that which stays in its pools
 	moved         float64
 }
 
 func (m *measure) tally(s *Service, groups []group, f table.Family) *tally {
 	t := &tally{family: f, groups: groups, before: make([]parts, len(groups)), after: make([]parts, len(groups)),
-		falls: make([]table.Fallback, len(groups)), each: make([]float64, len(groups))}
+		falls: make([]table.Fallback, len(groups)), each: make([]float64, len(groups)), within: make([]float64, len(groups))}
 	for i := range groups {
 		var was, is table.Fallback
 		t.before[i], was = s.before.sharesOf(f, groups[i].before)
@@ -170,7 +184,10 @@ func (m *measure) tally(s *Service, groups []group, f table.Family) *tally {
 		if is > was {
 			t.falls[i] = is
 		}
-		t.each[i] = moved(t.before[i], t.after[i])
+		var stirs bool
+		t.within[i], stirs = m.within(t.before[i], t.after[i], f)
+		s.stirs = s.stirs || stirs
+		t.each[i] = moved(t.before[i], t.after[i]) + t.within[i]
 		t.moved += groups[i].weight * t.each[i]
 	}
 	return t
@@ -191,7 +208,8 @@ func (t *tally) put(m *measure, s *Service) {
 			named(pools, p.pool.ID.Pool).After += g.weight * p.of
 			named(sites, p.pool.Site).After += g.weight * p.of
 		}
-		t.flow(i, moves)
+		t.flow(m, i, moves)
+		s.Within += g.weight * t.within[i]
 		if how := t.falls[i]; how != table.Normal {
 			if falls[how] == nil {
 				falls[how] = &Fall{How: how}
@@ -230,11 +248,19 @@ func (t *tally) put(m *measure, s *Service) {
 }
 
 // flow adds what goes from which pool to which, of one group: what a pool loses goes to those that gain, in proportion.
-func (t *tally) flow(i int, moves map[[2]string]float64) {
-	if t.each[i] <= least {
+func (t *tally) flow(m *measure, i int, moves map[[2]string]float64) {
+	before, after, weight := t.before[i], t.after[i], t.groups[i].weight
+	if t.within[i] > least {
+		for n := range after {
+			name := after[n].pool.ID.Pool
+			part, _ := m.withinPool(before, &after[n], t.family)
+			moves[[2]string{name, name}] += weight * part
+		}
+	}
+	apart := t.each[i] - t.within[i]
+	if apart <= least {
 		return
 	}
-	before, after, weight := t.before[i], t.after[i], t.groups[i].weight
 	type end struct {
 		name string
 		of   float64
@@ -258,7 +284,7 @@ func (t *tally) flow(i int, moves map[[2]string]float64) {
 	note("", before.total()-after.total())
 	for _, l := range loses {
 		for _, g := range gains {
-			moves[[2]string{l.name, g.name}] += weight * l.of * g.of / t.each[i]
+			moves[[2]string{l.name, g.name}] += weight * l.of * g.of / apart
 		}
 	}
 }
@@ -303,7 +329,8 @@ func (m *measure) unweighed(s *Service, groups []group) {
 		}
 		before, _ := s.before.sharesOf(s.Type, table.Class{Index: uint16(was)})
 		after, _ := s.after.sharesOf(s.Type, class)
-		if part := moved(before, after); part > least {
+		within, _ := m.within(before, after, s.Type)
+		if part := moved(before, after) + within; part > least {
 			s.Notes = append(s.Notes, fmt.Sprintf("of the clients of rule %s, who are told by more than their country, %s move; how many "+
 				"they are is not known", name, table.Percent(part)))
 		}

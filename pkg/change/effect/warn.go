@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
@@ -18,6 +19,9 @@ func (e *Effect) Warnings() (list spec.Errors) {
 	for i := range e.all {
 		e.all[i].warn(&list)
 	}
+	for i := range e.later {
+		e.later[i].warnLater(&list)
+	}
 	if e.Skipped > 0 {
 		list.Add(&spec.Error{Msg: fmt.Sprintf("what becomes of the answers of %d services is not told: the change concerns more than %d",
 			e.Skipped, MostServices), Hint: "make it in smaller changes to see all"})
@@ -30,11 +34,7 @@ func (s *Service) warn(list *spec.Errors) {
 		list.Add(&spec.Error{Resource: s.Key.String(), Msg: fmt.Sprintf(format, args...), Hint: hint})
 	}
 	for _, f := range s.Falls {
-		how := f.How.String()
-		if f.How == table.Refuse {
-			how = "no answer"
-		}
-		add("", "no pool of their rule is up then for clients of %s: %s", namesOf(f), how)
+		add("", "no pool of their rule is up then for clients of %s: %s", namesOf(f), howOf(f))
 	}
 	if s.SitesUp[1] == 1 && s.SitesUp[0] > 1 {
 		add("", "pools at one site only are up then (now at %d)", s.SitesUp[0])
@@ -43,6 +43,27 @@ func (s *Service) warn(list *spec.Errors) {
 		add("give the pool a monitor", "pool %s is not monitored, and others are: whoever is sent there stays, whatever becomes of it", p)
 	}
 	s.warnTTL(add)
+}
+
+// warnLater tells what overrides hide for now.
+func (s *Service) warnLater(list *spec.Errors) {
+	add := func(format string, args ...any) {
+		list.Add(&spec.Error{Resource: s.Key.String(), Msg: fmt.Sprintf("as of %s, when overrides of now have changed, ",
+			s.At.UTC().Format(time.RFC3339)) + fmt.Sprintf(format, args...)})
+	}
+	if s.Moved > least {
+		add("%s of its answers move", table.Percent(s.Moved))
+	}
+	for _, f := range s.Falls {
+		add("no pool of their rule is up for clients of %s: %s", namesOf(f), howOf(f))
+	}
+}
+
+func howOf(f Fall) string {
+	if f.How == table.Refuse {
+		return "no answer"
+	}
+	return f.How.String()
 }
 
 // namesOf names the countries of a fall, as in "DE, FR and 3 more (12% of all)".

@@ -5,6 +5,7 @@ package guards
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +28,9 @@ type Change struct {
 	Now    time.Time
 	// Copied: it brings here what a zone's primary has, or its catalog lists, which others changed. It is neither frozen nor does it wait.
 	Copied bool
-	Effect *effect.Effect // nil: nothing of it concerns answers
+	Effect *effect.Effect // nil: nothing of it concerns answers, or it is Unknown
+	// Unknown is why the effect cannot be told, where guards ask for it; empty: it is.
+	Unknown string
 	// Hour gives which part of a service's answers would come from other pools than an hour ago, of those of which it would be more than
 	// without the change. It is asked where a guard wants to know.
 	Hour func() map[spec.Key]float64
@@ -44,6 +47,10 @@ type Refusal struct {
 	Waits time.Duration
 	// Observed: the guard only says so.
 	Observed bool
+	// Breaks says who may pass over it by breaking the glass, as spec.Guard.BreakGlass does.
+	Breaks string
+	// Tenants are those of which something is refused.
+	Tenants []string
 }
 
 // Fault gives it in the form in which all that is wrong is told.
@@ -86,16 +93,46 @@ type judge struct {
 	key      spec.Key
 	guard    *spec.Guard
 	refusals []Refusal
+	bounds   map[bound]bool // that are among the refusals
 }
 
-const breakGlass = "in an emergency: --break-glass REASON, which history and webhooks tell"
+// bound is one that answers of a service are beyond. It is told once, whatever the moment.
+type bound struct {
+	field string
+	of    spec.Key
+}
+
+// breakHint tells how the guard is passed over, and who may.
+func (j *judge) breakHint() string {
+	whom := fmt.Sprintf("an %s of %s", j.guard.Breaks(), j.key.Tenant)
+	if j.guard.Breaks() == spec.BreakTenantAdmin {
+		whom = "an admin of the tenant"
+	}
+	return "in an emergency: --break-glass REASON, by " + whom + "; history and webhooks tell it"
+}
+
+// beyond refuses what becomes of a service's answers.
+func (j *judge) beyond(field string, s *effect.Service, waits time.Duration, hint, format string, args ...any) {
+	at := bound{field, s.Key}
+	if j.bounds[at] {
+		return
+	}
+	if j.bounds == nil {
+		j.bounds = map[bound]bool{}
+	}
+	j.bounds[at] = true
+	if !s.At.IsZero() {
+		format = "as of " + s.At.UTC().Format(time.RFC3339) + ", when overrides of now have changed, " + format
+	}
+	j.refuse(field, s.Key, waits, hint, format, args...)
+}
 
 func (j *judge) refuse(field string, of spec.Key, waits time.Duration, hint, format string, args ...any) {
 	if hint != "" {
 		hint += "; or, "
 	}
 	j.refusals = append(j.refusals, Refusal{Guard: j.key, Field: field, Of: of, Text: fmt.Sprintf(format, args...),
-		Hint: hint + breakGlass, Waits: waits, Observed: !j.guard.Enforces()})
+		Hint: hint + j.breakHint(), Waits: waits, Observed: !j.guard.Enforces(), Breaks: j.guard.Breaks(), Tenants: []string{of.Tenant}})
 }
 
 // steps judges what is written and deleted.
@@ -113,6 +150,17 @@ func (j *judge) steps() {
 	}
 	j.freeze()
 	j.approveSteps()
+}
+
+// refuseAll refuses every step of the tenants that the guard binds.
+func (j *judge) refuseAll(field string, first spec.Key, waits time.Duration, hint, format string, args ...any) {
+	j.refuse(field, first, waits, hint, format, args...)
+	r := &j.refusals[len(j.refusals)-1]
+	for _, st := range j.Steps {
+		if t := st.Key.Tenant; j.guard.BindsTenant(j.key.Tenant, t) && !slices.Contains(r.Tenants, t) {
+			r.Tenants = append(r.Tenants, t)
+		}
+	}
 }
 
 // freeze judges by the time. Overrides are how people answer incidents: they are never frozen.
@@ -133,7 +181,7 @@ func (j *judge) freeze() {
 		if f.Reason != "" {
 			why = ": " + f.Reason
 		}
-		j.refuse(fmt.Sprintf("spec.freeze[%d]", i), j.Steps[at].Key, 0, "wait until then (drains and other overrides can be made)",
+		j.refuseAll(fmt.Sprintf("spec.freeze[%d]", i), j.Steps[at].Key, 0, "wait until then (drains and other overrides can be made)",
 			"nothing is changed until %s%s", end.Format(time.RFC3339), why)
 		return
 	}
@@ -150,7 +198,7 @@ func (j *judge) approveSteps() {
 		case st.Key == j.key:
 			j.refuse("spec.approval", st.Key, a.Waits(), "", "a change of the guard itself needs a second person")
 		case a.Above == "" && j.guard.BindsTenant(j.key.Tenant, st.Key.Tenant):
-			j.refuse("spec.approval", st.Key, a.Waits(), "", "every change needs a second person")
+			j.refuseAll("spec.approval", st.Key, a.Waits(), "", "every change needs a second person")
 		default:
 			continue
 		}
@@ -158,30 +206,34 @@ func (j *judge) approveSteps() {
 	}
 }
 
-// answers judges what becomes of answers.
+// answers judges what becomes of answers, at any of the moments that the effect tells of.
 func (j *judge) answers() {
-	if j.Effect == nil || !j.guard.Weighs() {
+	switch {
+	case !j.guard.Weighs():
+		return
+	case j.Unknown != "":
+		j.refuse("spec", j.key, 0, "", "%s", j.Unknown)
+		return
+	case j.Effect == nil:
 		return
 	}
 	if n := j.Effect.Skipped; n > 0 {
 		j.refuse("spec", j.key, 0, "make it in smaller changes",
 			"concerns %d services more than the %d whose answers are looked at", n, effect.MostServices)
 	}
-	var moved []*effect.Service
-	services := j.Effect.All()
-	for i := range services {
-		s := &services[i]
-		if !j.guard.BindsTenant(j.key.Tenant, s.Key.Tenant) {
-			continue
-		}
-		j.capacity(s)
-		j.shift(s)
-		if s.Moved > 0 {
-			moved = append(moved, s)
+	for _, list := range [][]effect.Service{j.Effect.All(), j.Effect.Later()} {
+		for i := range list {
+			s := &list[i]
+			if !j.guard.BindsTenant(j.key.Tenant, s.Key.Tenant) {
+				continue
+			}
+			j.capacity(s)
+			j.shift(s)
 		}
 	}
-	if g := j.guard.LargestShift; g != nil && g.Hour != "" && len(moved) > 0 && j.Hour != nil {
-		j.hour(moved)
+	moves := slices.ContainsFunc(j.Effect.Shifts(), func(at map[spec.Key]effect.Shift) bool { return len(at) > 0 })
+	if g := j.guard.LargestShift; g != nil && g.Hour != "" && moves && j.Hour != nil {
+		j.hour()
 	}
 }
 
@@ -190,21 +242,29 @@ func (j *judge) capacity(s *effect.Service) {
 		return
 	}
 	if bound, of := share(j.guard.LeastCapacity); of && s.Capacity.After < bound && s.Capacity.After < s.Capacity.Before {
-		j.refuse("spec.leastCapacity", s.Key, 0, "put endpoints back first",
-			"%s of the endpoints of its rules would take clients (now %s): at least %s must", table.Percent(s.Capacity.After),
-			table.Percent(s.Capacity.Before), j.guard.LeastCapacity)
+		j.beyond("spec.leastCapacity", s, 0, "put endpoints back first",
+			"%s of the endpoints of its rules would take clients (%s %s): at least %s must", table.Percent(s.Capacity.After),
+			without(s), table.Percent(s.Capacity.Before), j.guard.LeastCapacity)
 	}
 	if least := j.guard.LeastSites; s.SitesUp[1] < least && s.SitesUp[1] < s.SitesUp[0] {
-		j.refuse("spec.leastSites", s.Key, 0, "", "pools at %d of its sites would be up (now %d): at least %d must", s.SitesUp[1],
-			s.SitesUp[0], least)
+		j.beyond("spec.leastSites", s, 0, "", "pools at %d of its sites would be up (%s %d): at least %d must", s.SitesUp[1],
+			without(s), s.SitesUp[0], least)
 	}
+}
+
+// without says what the number is that a change is compared with.
+func without(s *effect.Service) string {
+	if s.At.IsZero() {
+		return "now"
+	}
+	return "without this"
 }
 
 func (j *judge) shift(s *effect.Service) {
 	g := j.guard
 	if g.LargestShift != nil {
 		if bound, of := share(g.LargestShift.Change); of && s.Moved > bound {
-			j.refuse("spec.largestShift.change", s.Key, 0, "make it in steps", "%s: at most %s may in one change", movedText(s),
+			j.beyond("spec.largestShift.change", s, 0, "make it in steps", "%s: at most %s may in one change", movedText(s),
 				g.LargestShift.Change)
 		}
 	}
@@ -212,22 +272,22 @@ func (j *judge) shift(s *effect.Service) {
 		return
 	}
 	if bound, of := share(g.Approval.Above); of && s.Moved > bound {
-		j.refuse("spec.approval", s.Key, g.Approval.Waits(), "", "%s: above %s a second person is needed", movedText(s), g.Approval.Above)
+		j.beyond("spec.approval", s, g.Approval.Waits(), "", "%s: above %s a second person is needed", movedText(s), g.Approval.Above)
 	}
 }
 
 // hour judges the services that a change moves by what they would differ from an hour ago.
-func (j *judge) hour(moved []*effect.Service) {
+func (j *judge) hour() {
 	bound, of := share(j.guard.LargestShift.Hour)
 	if !of {
 		return
 	}
 	since := j.Hour()
-	for _, s := range moved {
-		if since[s.Key] > bound {
-			j.refuse("spec.largestShift.hour", s.Key, 0, "wait, or take back what was changed",
-				"%s of its answers would come from other pools than an hour ago: at most %s may in an hour", table.Percent(since[s.Key]),
-				j.guard.LargestShift.Hour)
+	for _, k := range slices.SortedFunc(maps.Keys(since), spec.Key.Compare) {
+		if since[k] > bound && j.guard.BindsTenant(j.key.Tenant, k.Tenant) {
+			j.refuse("spec.largestShift.hour", k, 0, "wait, or take back what was changed",
+				"%s of its answers would come from other pools or addresses than an hour ago: at most %s may in an hour",
+				table.Percent(since[k]), j.guard.LargestShift.Hour)
 		}
 	}
 }
@@ -236,7 +296,15 @@ func movedText(s *effect.Service) string {
 	if s.Gone {
 		return "its name would answer no more, which moves all of its answers"
 	}
-	text := table.Percent(s.Moved) + " of its answers would come from another pool"
+	text := table.Percent(s.Moved) + " of its answers would come from "
+	switch {
+	case s.Within == 0:
+		text += "another pool"
+	case s.Within < s.Moved-1e-6:
+		text += "another pool, or from addresses that are new to theirs"
+	default:
+		text += "addresses that are new to their pool"
+	}
 	if len(s.Places) > 0 {
 		var countries []string
 		for _, p := range s.Places[:min(3, len(s.Places))] {

@@ -19,14 +19,20 @@ type Effect struct {
 	Same     int             `json:"same,omitempty" doc:"services that the change concerns, and of whose answers nothing changes"`
 	Skipped  int             `json:"skipped,omitempty" doc:"services that were not looked at, since the change concerns too many"`
 	About    string          `json:"about" doc:"by what clients are weighed"`
+	// Later is what goes further at another moment, when overrides that hold now have ended, or others have begun.
+	Later     []ServiceEffect `json:"later,omitempty" doc:"services of which more changes at another moment, since overrides end or begin"`
+	LaterMore int             `json:"laterMore,omitempty" doc:"how many more of these there are"`
 }
 
 // ServiceEffect is what a change does to the answers of a service. Shares are of these, from 0 to 1, each country by its Internet users.
 type ServiceEffect struct {
 	Service spec.Key `json:"service"`
-	Moved   float64  `json:"moved" doc:"the part of its answers that comes from another pool than before, or not at all"`
-	Gone    bool     `json:"gone,omitempty" doc:"its name answers no more"`
-	Type    string   `json:"type,omitempty" doc:"the type of records of which most moves"`
+	// At is as of when it is; absent: as of the effect's.
+	At     time.Time `json:"at,omitzero" doc:"as of when it is; absent: as of the effect's at"`
+	Moved  float64   `json:"moved" doc:"the part of its answers that comes from another pool, or from other addresses, or not at all"`
+	Within float64   `json:"within,omitempty" doc:"the part of moved that stays in its pools, at addresses that are new to these"`
+	Gone   bool      `json:"gone,omitempty" doc:"its name answers no more"`
+	Type   string    `json:"type,omitempty" doc:"the type of records of which most moves"`
 	// Pools and Sites are those from which answers come.
 	Pools []ShareChange `json:"pools,omitempty"`
 	Sites []ShareChange `json:"sites,omitempty"`
@@ -54,7 +60,7 @@ type Counts struct {
 	After  int `json:"after"`
 }
 
-// Move is the part of answers that goes from one pool to another; absent: from or to no answer.
+// Move is the part of answers that goes from one pool to another; absent: from or to no answer; the same: to addresses that are new to it.
 type Move struct {
 	From  string  `json:"from,omitempty"`
 	To    string  `json:"to,omitempty"`

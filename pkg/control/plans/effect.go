@@ -35,14 +35,23 @@ func effectOf(e *effect.Effect) *api.Effect {
 	for i := range e.Services {
 		out.Services = append(out.Services, serviceOf(&e.Services[i]))
 	}
+	later := e.Later()
+	for i := range later[:min(len(later), mostLater)] {
+		out.Later = append(out.Later, serviceOf(&later[i]))
+	}
+	out.LaterMore = len(later) - len(out.Later)
 	return out
 }
+
+// mostLater is how many services are told of that change more at another moment.
+const mostLater = 100
 
 // mostCountries is how many countries one entry names.
 const mostCountries = 20
 
 func serviceOf(s *effect.Service) api.ServiceEffect {
-	out := api.ServiceEffect{Service: s.Key, Moved: s.Moved, Gone: s.Gone, Pools: sharesOf(s.Pools), Sites: sharesOf(s.Sites),
+	out := api.ServiceEffect{Service: s.Key, At: s.At.UTC(), Moved: s.Moved, Within: s.Within, Gone: s.Gone,
+		Pools: sharesOf(s.Pools), Sites: sharesOf(s.Sites),
 		Rules: sharesOf(s.Rules), Capacity: api.ShareChange{Before: s.Capacity.Before, After: s.Capacity.After},
 		SitesUp: api.Counts{Before: s.SitesUp[0], After: s.SitesUp[1]}, Notes: s.Notes}
 	if len(s.Pools) > 0 {

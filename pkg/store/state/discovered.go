@@ -85,11 +85,21 @@ func (m *Mirror) Joined(name string) TenantState {
 type joinedPool struct{ declared, joined Version }
 
 // Join gives a pool with what its sources found; any other resource, and nil, as it is.
-func (m *Mirror) Join(r *spec.Resource) *spec.Resource {
+func (m *Mirror) Join(r *spec.Resource) *spec.Resource { return m.JoinWith(r, nil) }
+
+// JoinWith gives a pool as Join does, with some lists in place of what their sources have.
+func (m *Mirror) JoinWith(r *spec.Resource, news []spec.Found) *spec.Resource {
 	if r == nil {
 		return nil
 	}
-	return joinPool(Version{Resource: r}, func(id SourceID) (spec.Found, bool) { return Discovered.Get(m, id) }).Resource
+	return joinPool(Version{Resource: r}, func(id SourceID) (spec.Found, bool) {
+		for i := range news {
+			if SourceOf(news[i]) == id {
+				return news[i], true
+			}
+		}
+		return Discovered.Get(m, id)
+	}).Resource
 }
 
 // forgetJoined drops what an update makes stale, with m.mu held.

@@ -30,6 +30,7 @@ const (
 	ActKeys       = "keys"        // of a signed zone
 	ActPrune      = "prune"       // generations leave the store
 	ActPending    = "pending"     // a change that waited is taken back
+	ActPush       = "push"        // of other endpoints than a source had
 	ActRollout    = "rollout"     // is paused, resumed, aborted or promoted, or edges take what they refuse
 	ActLog        = "log"         // of this log itself
 )

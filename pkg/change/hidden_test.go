@@ -1,0 +1,262 @@
+package change
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gti/gtm/pkg/change/effect"
+	"github.com/gti/gtm/pkg/store"
+	"github.com/gti/gtm/pkg/store/state"
+)
+
+// TestGuardsSeeWhatAnOverrideHides: eu is drained for an hour, so that what is changed of it moves nobody; what comes then is judged.
+func TestGuardsSeeWhatAnOverrideHides(t *testing.T) {
+	other := "kind: Pool\ntenant: shop\nname: eu\nspec: {site: fra, endpoints: [{name: a, addresses: [203.0.113.1]}, " +
+		"{name: b, addresses: [203.0.113.2]}]}\n"
+	smaller := "kind: Pool\ntenant: shop\nname: eu\nspec: {site: fra, endpoints: [{name: a, addresses: [198.51.100.1]}]}\n"
+	for _, c := range []struct {
+		name, guard, refused, passes, field, says string
+		waits                                     bool
+	}{
+		{"shift", "{largestShift: {change: 30%}}", webOf(1), webOf(49), "spec.largestShift.change", "49% of its answers would come from " +
+			"another pool", false},
+		{"shift, by addresses", "{largestShift: {change: 30%}}", other, smaller, "spec.largestShift.change",
+			"50% of its answers would come from addresses that are new to their pool", false},
+		{"hour", "{largestShift: {hour: 30%}}", webOf(1), webOf(49), "spec.largestShift.hour", "49% of its answers", false},
+		{"approval", "{approval: {above: 30%}}", webOf(1), webOf(49), "spec.approval", "a second person", true},
+		{"sites", "{leastSites: 2}", webOf(100), webOf(99), "spec.leastSites", "pools at 1 of its sites would be up (without this 2)",
+			false},
+		{"capacity", "{leastCapacity: 80%}", smaller, webOf(1), "spec.leastCapacity",
+			"75% of the endpoints of its rules would take clients (without this 100%)", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ch, _, now := guarded(t, "")
+			drain := Drain(Target{"shop", "eu", ""}, Hand{Reason: "x", Author: "ann", Expires: now.Add(time.Hour)})
+			mustApply(t, ch, Input{Edit: drain})
+			*now = now.Add(59 * time.Minute) // the hour before it ends is not the one before it was made
+			mustApply(t, ch, Input{Put: decode(t, guardOf("shop", c.guard))})
+			_, err := ch.Apply(context.Background(), mustPlan(t, ch, Input{Put: decode(t, c.refused)}))
+			fields, waits := refusals(err)
+			if len(fields) != 1 || fields[0] != c.field || waits != c.waits || !strings.Contains(err.Error(), c.says) ||
+				c.name != "hour" && !strings.Contains(err.Error(), "as of 2026-01-02T06:04:05Z, when overrides of now have changed, ") {
+				t.Errorf("got %v (%v)", err, fields)
+			}
+			mustApply(t, ch, Input{Put: decode(t, c.passes)})
+		})
+	}
+}
+
+// TestADrainCanBeProlonged, and taken back by itself: nothing moves but what was let pass when it was made.
+func TestADrainCanBeProlonged(t *testing.T) {
+	ch, _, now := guarded(t, "")
+	target := Target{"shop", "eu", ""}
+	for long := time.Hour; long < 4*time.Hour; long += time.Hour {
+		mustApply(t, ch, Input{Edit: Drain(target, Hand{Reason: "x", Author: "ann", Expires: now.Add(long)})})
+		mustApply(t, ch, Input{Put: decode(t, guardOf("shop", "{largestShift: {change: 30%, hour: 30%}, approval: {above: 30%}}")),
+			BreakGlass: "test", MayBreak: anybody})
+	}
+	mustApply(t, ch, Input{Edit: Drain(target, Hand{Reason: "x", Author: "ann"})}) // for ever
+}
+
+// TestTheHourOfThePlatform: what the platform changed of what tenants share counts in the hour of their services.
+func TestTheHourOfThePlatform(t *testing.T) {
+	site := func(lon int) string {
+		return fmt.Sprintf("kind: Site\ntenant: platform\nname: fra\nspec: {region: EU-DE, location: {lat: 40, lon: %d}}\n", lon)
+	}
+	for _, owner := range []string{"shop", "platform"} {
+		ch, _, now := guarded(t, "")
+		mustApply(t, ch, Input{Put: decode(t, site(10)+"---\nkind: Site\ntenant: platform\nname: iad\nspec: {region: NA-US, location: "+
+			"{lat: 38.9, lon: -77.4}}\n---\n"+nearby(""))})
+		mustApply(t, ch, Input{Put: decode(t, guardOf(owner, "{largestShift: {hour: 30%}}"))})
+		*now = now.Add(2 * time.Hour)
+		steps := []string{site(140), nearby("us: 60%")}
+		first := mustPlan(t, ch, Input{Put: decode(t, steps[0]), Foresee: true})
+		if _, err := ch.Apply(context.Background(), first); err != nil {
+			t.Fatal(err)
+		}
+		second := mustPlan(t, ch, Input{Put: decode(t, steps[1]), Foresee: true})
+		a, b := first.Effect.Services[0].Moved, second.Effect.Services[0].Moved
+		if a < 0.05 || a > 0.3 || b < 0.05 || b > 0.3 || a+b < 0.3 {
+			t.Fatalf("moves %v and %v: this shows nothing", a, b)
+		}
+		_, err := ch.Apply(context.Background(), second)
+		if fields, _ := refusals(err); len(fields) != 1 || fields[0] != "spec.largestShift.hour" {
+			t.Errorf("a guard of %s: %v and then %v move: got %v", owner, a, b, err)
+		}
+	}
+}
+
+// TestAddressesOfAnHourAgo: a pool gets another address with little weight, and then all of its weight goes there.
+func TestAddressesOfAnHourAgo(t *testing.T) {
+	pool := func(old, fresh int) Input {
+		return Input{Put: decode(t, fmt.Sprintf("kind: Pool\ntenant: shop\nname: eu\nspec: {site: fra, endpoints: [{name: a, addresses: "+
+			"[198.51.100.1], weight: %d}, {name: b, addresses: [203.0.113.1], weight: %d}]}\n", old, fresh))}
+	}
+	ch, _, now := guarded(t, "")
+	mustApply(t, ch, Input{Put: decode(t, strings.Replace(webOf(0), "[eu]", "[eu, us]", 1))})
+	mustApply(t, ch, pool(1000, 0))
+	mustApply(t, ch, Input{Put: decode(t, guardOf("shop", "{largestShift: {change: 30%, hour: 30%}}"))})
+	*now = now.Add(2 * time.Hour)
+	mustApply(t, ch, pool(1000, 1))
+	mustApply(t, ch, drainOf("eu", "a"))
+	mustApply(t, ch, Input{Edit: Undrain(Target{"shop", "eu", "a"})})
+	_, err := ch.Apply(context.Background(), mustPlan(t, ch, pool(0, 1)))
+	if fields, _ := refusals(err); len(fields) != 1 || fields[0] != "spec.largestShift.hour" ||
+		!strings.Contains(err.Error(), "100% of its answers would come from other pools or addresses than an hour ago") {
+		t.Errorf("got %v", err)
+	}
+	mustApply(t, ch, pool(1000, 300))
+	mustApply(t, ch, pool(1000, 0)) // as it was
+	*now = now.Add(2 * time.Hour)
+	mustApply(t, ch, pool(1000, 1))
+	*now = now.Add(2 * time.Hour)
+	mustApply(t, ch, pool(0, 1)) // which it has known for more than an hour
+}
+
+func nearby(bias string) string {
+	return "kind: Service\ntenant: shop\nname: web\nspec: {host: web.shop.gtm.example., rules: [{name: r, pools: [{nearest: [eu, us], " +
+		"band: 1%, bias: {" + bias + "}}]}]}\n"
+}
+
+// TestTheStateOfAnHourAgoIsFound among any number of changes, some of whose records are damaged or removed.
+func TestTheStateOfAnHourAgoIsFound(t *testing.T) {
+	m := newMemStore()
+	c := New(Config{Store: m, Now: time.Now})
+	const all = 5000
+	for g := range all {
+		m.states["shop"] = append(m.states["shop"], state.TenantState{Head: state.Generation(g + 1)})
+		m.records["shop"] = append(m.records["shop"], state.Record{Tenant: "shop", Generation: state.Generation(g + 1),
+			Time: clock.Add(time.Duration(g/3) * time.Second)})
+	}
+	for _, damaged := range []int{10, 1000, 1001, 1002, 3000, 4990} {
+		m.records["shop"][damaged].Time = time.Time{}
+	}
+	now := &State{tenants: map[string]state.TenantState{"shop": {Head: all}}}
+	for _, at := range []time.Duration{-time.Second, 0, 1, time.Second, 100 * time.Second, 500 * time.Second, 999 * time.Second,
+		1234567 * time.Millisecond, 1660 * time.Second, 1665 * time.Second, 1666 * time.Second, time.Hour} {
+		got, err := c.hourAgo(context.Background(), now, "shop", clock.Add(at))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := state.Generation(0)
+		for i, r := range m.records["shop"] {
+			if !r.Time.IsZero() && !r.Time.After(clock.Add(at)) {
+				want = state.Generation(i + 1)
+			}
+		}
+		if got.Head < want || got.Head > want+1 || got.Head > want && !m.records["shop"][want].Time.IsZero() {
+			t.Errorf("at %s: %d, want %d", at, got.Head, want)
+		}
+	}
+	pruned := New(Config{Store: &prunedStore{m, 4000}, Now: time.Now})
+	for at, want := range map[time.Duration]state.Generation{time.Second: 4000, 1500 * time.Second: 4503} {
+		got, err := pruned.hourAgo(context.Background(), now, "shop", clock.Add(at))
+		if err != nil || got.Head != want {
+			t.Errorf("of a store that was pruned, at %s: %d, %v", at, got.Head, err)
+		}
+	}
+	if _, err := New(Config{Store: &deafStore{m}}).hourAgo(context.Background(), now, "shop", clock); err == nil {
+		t.Error("a store that gives no answer is none without changes")
+	}
+}
+
+// prunedStore keeps no generation before one.
+type prunedStore struct {
+	*memStore
+	oldest state.Generation
+}
+
+func (p *prunedStore) MadeAt(ctx context.Context, tenant string, g state.Generation) (time.Time, error) {
+	if g < p.oldest {
+		return time.Time{}, nil
+	}
+	return p.memStore.MadeAt(ctx, tenant, g)
+}
+
+func (p *prunedStore) Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error) {
+	if at < p.oldest {
+		return state.TenantState{}, &store.RemovedError{Tenant: tenant, At: at, Oldest: p.oldest, To: 5000}
+	}
+	return p.memStore.Read(ctx, tenant, at)
+}
+
+// deafStore does not tell when changes were made.
+type deafStore struct{ *memStore }
+
+func (d *deafStore) MadeAt(context.Context, string, state.Generation) (time.Time, error) {
+	return time.Time{}, errors.New("no answer")
+}
+
+// TestOthersWriteWhileAPlanIsJudgedAnew: who was overtaken judges again before it has others wait.
+func TestOthersWriteWhileAPlanIsJudgedAnew(t *testing.T) {
+	_, m, now := guarded(t, guardOf("shop", "{largestShift: {change: 30%}}"))
+	asked, judging, judged := 0, make(chan struct{}), make(chan struct{})
+	ch := New(Config{Store: m, Now: func() time.Time { return *now }, World: func() (*effect.World, error) {
+		if asked++; asked == 2 {
+			close(judging)
+			<-judged
+		}
+		return builtinWorld()
+	}})
+	other := New(Config{Store: m, Now: func() time.Time { return *now }})
+	plan := mustPlan(t, ch, Input{Put: decode(t, webOf(60))})
+	mustApply(t, other, Input{Put: decode(t, "kind: Site\ntenant: platform\nname: sin\nspec: {}\n")}) // another process comes first
+	ended := make(chan error, 1)
+	go func() {
+		_, err := ch.Apply(context.Background(), plan)
+		ended <- err
+	}()
+	<-judging
+	cafe := mustPlan(t, ch, Input{Put: decode(t, poolOf("cafe", "p", "198.51.100.9"))})
+	made := make(chan error, 1)
+	go func() {
+		_, err := ch.Apply(context.Background(), cafe)
+		made <- err
+	}()
+	select {
+	case err := <-made:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a writer waits for the judgement of another one's plan")
+	}
+	close(judged)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if asked != 2 {
+		t.Errorf("judged %d times: what cafe wrote does not concern shop", asked)
+	}
+}
+
+// TestAPlanIsJudgedOnWhatItIsMadeOn: what moved while it was judged anew, and concerns it, has it judged again.
+func TestAPlanIsJudgedOnWhatItIsMadeOn(t *testing.T) {
+	_, m, now := guarded(t, guardOf("shop", "{leastSites: 2}"))
+	other := New(Config{Store: m, Now: func() time.Time { return *now }})
+	asked := 0
+	ch := New(Config{Store: m, Now: func() time.Time { return *now }, World: func() (*effect.World, error) {
+		if asked++; asked > 1 && asked < 8 { // each time that it is judged anew another process comes between
+			mustApply(t, other, Input{Put: decode(t, fmt.Sprintf("kind: Site\ntenant: platform\nname: s%d\nspec: {}\n", asked))})
+		}
+		return builtinWorld()
+	}})
+	plan := mustPlan(t, ch, drainOf("eu", "a"))
+	mustApply(t, other, Input{Edit: drainOf("eu", "b").Edit})
+	_, err := ch.Apply(context.Background(), plan)
+	if fields, _ := refusals(err); len(fields) == 0 || asked != 2 {
+		t.Errorf("got %v, judged %d times", err, asked)
+	}
+	plan = mustPlan(t, ch, Input{Put: decode(t, webOf(60))})
+	mustApply(t, other, Input{Put: decode(t, "kind: Site\ntenant: platform\nname: late\nspec: {}\n")})
+	if recs, err := ch.Apply(context.Background(), plan); err != nil || len(recs) != 1 {
+		t.Errorf("got %+v, %v", recs, err)
+	}
+	if asked < 8 {
+		t.Errorf("judged %d times, on states that were gone", asked)
+	}
+}
