@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
@@ -23,8 +24,6 @@ const (
 	trialTime = 3 * time.Second
 	// mostGrowth is how many times larger a zone or a map may become in one step.
 	mostGrowth = 4
-	// missingTime is how long a start waits for a generation that only the store has.
-	missingTime = 2 * time.Second
 )
 
 // taking is how an edge takes generations; for the compiling goroutine, but for held.
@@ -100,7 +99,7 @@ func (e *Edge) compileTaken(c *compile.Compiler, start time.Time) (v *table.View
 	if !t.anew {
 		e.refuseTaken(c, t.course.Outgrown(e.growth()))
 	}
-	noted := t.course.Taken()
+	noted := t.course.OnTrial()
 	e.noted(t.trial.Begin(noted))
 	v, broken, next = c.Compile(start)
 	touched := map[spec.Key]compile.Name{}                                       // by all tries: what goes back touches less than what came
@@ -115,7 +114,7 @@ func (e *Edge) compileTaken(c *compile.Compiler, start time.Time) (v *table.View
 		e.refuseTaken(c, why)
 		v, broken, next = c.Compile(start)
 	}
-	taken := t.course.Taken()
+	taken := t.course.OnTrial()
 	maps.DeleteFunc(noted, func(name string, m state.Mark) bool { return taken[name] == m })
 	e.noted(t.trial.End(noted))
 	return v, broken, next
@@ -187,7 +186,7 @@ func (e *Edge) refuseTaken(c *compile.Compiler, why map[string]string) {
 // served notes that a view was published: what was taken is on trial from now on.
 func (e *Edge) served() {
 	t := &e.taking
-	taken := t.course.Taken()
+	taken := t.course.OnTrial()
 	if t.course.Published() || t.anew {
 		e.setHeld(t.course.Held())
 		e.wantFetched(t.course.Wanted())
@@ -252,19 +251,44 @@ type fetched struct {
 	state  state.TenantState
 }
 
-// fetchMissing reads, before the first view of a tenant, the generation that this edge is pointed at. If it cannot be had, the newest one
-// is served: nothing would be worse.
+// How a start reads the generations that only the store has.
+const (
+	missingTime  = 2 * time.Second  // for each
+	missingTimes = 10 * time.Second // for all: then the newest ones are served
+	missingOnce  = 16               // at the same time
+)
+
+// fetchMissing reads, before the first view of tenants, the generations that this edge is pointed at. Of those that cannot be had, the
+// newest one is served: nothing would be worse.
 func (e *Edge) fetchMissing(c *compile.Compiler) {
-	for _, name := range e.taking.course.Missing() {
-		ctx, cancel := context.WithTimeout(context.Background(), missingTime)
-		got, err := e.cfg.Store.Read(ctx, name, e.taking.course.Wanted()[name].Generation)
-		cancel()
+	missing := e.taking.course.Missing()
+	if len(missing) == 0 {
+		return
+	}
+	got, errs := make([]state.TenantState, len(missing)), make([]error, len(missing))
+	all, cancel := context.WithTimeout(context.Background(), missingTimes)
+	defer cancel()
+	slots := make(chan struct{}, missingOnce)
+	var wg sync.WaitGroup
+	for i, name := range missing {
+		at := e.taking.course.Wanted()[name].Generation
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(all, missingTime)
+			defer cancel()
+			got[i], errs[i] = e.cfg.Store.Read(ctx, name, at)
+		})
+	}
+	wg.Wait()
+	for i, name := range missing {
 		u, ok := state.Update{}, false
-		if err == nil {
-			u, ok = e.taking.course.Fetched(name, got)
+		if errs[i] == nil {
+			u, ok = e.taking.course.Fetched(name, got[i])
 		}
 		if !ok {
-			e.log.Error("the generation that this edge is pointed at cannot be had; the newest one is served", "tenant", name, "error", err)
+			e.log.Error("the generation that this edge is pointed at cannot be had; the newest one is served", "tenant", name,
+				"error", errs[i])
 			u, ok = e.taking.course.GiveUp(name)
 		}
 		if ok {

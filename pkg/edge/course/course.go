@@ -25,6 +25,10 @@ type Course struct {
 	touched map[string]bool       // since Published was called last
 	wanted  map[string]state.Mark // as tenant.want
 	held    map[string]bool       // tenants that do not follow
+
+	started  time.Time
+	together map[string]state.Mark // refused since Published was called last
+	tied     map[string]bool       // tenants whose refusal ends with another's
 }
 
 // tenant is what is known of one. States share what does not differ, so that four cost little more than one.
@@ -46,6 +50,8 @@ type Refusal struct {
 	Why     string
 	Crashed bool // the edge did, on it
 	Since   time.Time
+	// with are the generations that were refused for the same view, this one among them: any of them may be the one to blame.
+	with map[string]state.Mark
 }
 
 // Held is a tenant that is not served at its newest generation.
@@ -60,8 +66,9 @@ type Held struct {
 
 // New makes a course for an edge, to which generations are poison on which it crashed.
 func New(edge string, poison map[string]state.Mark, now func() time.Time) *Course {
-	return &Course{edge: edge, now: now, tenants: map[string]*tenant{}, poison: maps.Clone(poison), touched: map[string]bool{},
-		wanted: map[string]state.Mark{}, held: map[string]bool{}}
+	return &Course{edge: edge, now: now, started: now(), tenants: map[string]*tenant{}, poison: maps.Clone(poison),
+		touched: map[string]bool{}, wanted: map[string]state.Mark{}, held: map[string]bool{}, together: map[string]state.Mark{},
+		tied: map[string]bool{}}
 }
 
 // Take takes what the store told, and gives what of it is to be served.
@@ -69,6 +76,7 @@ func (c *Course) Take(u state.Update) state.Update {
 	out := u
 	out.Tenants = nil
 	news := c.hear(&u)
+	c.untie(news)
 	for _, name := range slices.Sorted(maps.Keys(news)) {
 		if tu, ok := c.step(name, news[name], u.Full); ok {
 			out.Tenants = append(out.Tenants, tu)
@@ -202,18 +210,18 @@ func (c *Course) next(name string, t *tenant) (next state.TenantState, newest bo
 		if t.refused.Crashed {
 			return t.good, false // who knows what of it was to blame
 		}
-		return withOverrides(t.good, t.heard), false
+		return c.overridden(name, t, t.good), false
 	}
 	if to.Same(state.MarkOf(t.heard)) {
 		return t.heard, true
 	}
 	for _, has := range []*state.TenantState{&t.served, &t.good, &t.before, t.fetched} {
 		if has != nil && to.Same(state.MarkOf(*has)) {
-			return withOverrides(*has, t.heard), false
+			return c.overridden(name, t, *has), false
 		}
 	}
 	if to.Generation > t.heard.Head && t.served.Head != 0 {
-		return withOverrides(t.served, t.heard), false // its news is on the way
+		return c.overridden(name, t, t.served), false // its news is on the way
 	}
 	if t.heard.Head == 0 {
 		return state.TenantState{}, false // there is no such tenant
@@ -221,7 +229,7 @@ func (c *Course) next(name string, t *tenant) (next state.TenantState, newest bo
 	if t.want = to; t.served.Head == 0 {
 		return state.TenantState{}, false
 	}
-	return withOverrides(t.served, t.heard), false
+	return c.overridden(name, t, t.served), false
 }
 
 // aimed gives the generation that is to be served if it is not refused.
@@ -337,6 +345,7 @@ func (c *Course) Published() (changed bool) {
 		}
 	}
 	clear(c.touched)
+	c.together = map[string]state.Mark{}
 	return changed
 }
 
@@ -355,9 +364,11 @@ func (c *Course) Refuse(why map[string]string) (back state.Update) {
 		}
 		bad := t.served
 		t.refused = &Refusal{Mark: state.MarkOf(bad), Why: why[name], Since: c.now()}
-		t.served, t.follows, c.held[name] = withOverrides(t.good, t.heard), false, true
+		c.together[name] = t.refused.Mark
+		t.served, t.follows, c.held[name] = c.overridden(name, t, t.good), false, true
 		back.Tenants = append(back.Tenants, difference(name, bad, t.served))
 	}
+	c.tie()
 	return back
 }
 
@@ -369,6 +380,9 @@ func (c *Course) Held() (list []Held) {
 			continue
 		}
 		h := Held{Tenant: name, Newest: t.heard.Head, Serves: t.served.Head, Refused: t.refused, Waits: t.want.Generation != 0}
+		if h.Refused == nil {
+			h.Refused = c.overridesRefused(name, t)
+		}
 		if i := t.aim.Group(c.edge); i >= 0 {
 			h.Group = t.aim.Groups[i].Name
 		}
@@ -376,24 +390,6 @@ func (c *Course) Held() (list []Held) {
 	}
 	slices.SortFunc(list, func(a, b Held) int { return strings.Compare(a.Tenant, b.Tenant) })
 	return list
-}
-
-// withOverrides gives a state with the overrides of a newer one.
-func withOverrides(base, newer state.TenantState) state.TenantState {
-	var put []state.Version
-	var gone []spec.Key
-	for k, v := range newer.Resources.Unlike(base.Resources) {
-		if has, ok := base.Resources.Get(k); k.Kind == spec.KindOverride && (!ok || has != v) {
-			put = append(put, v)
-		}
-	}
-	for k := range base.Resources.Unlike(newer.Resources) {
-		if _, ok := newer.Resources.Get(k); k.Kind == spec.KindOverride && !ok {
-			gone = append(gone, k)
-		}
-	}
-	base.Resources = base.Resources.With(put, gone)
-	return base
 }
 
 // whole is all of a tenant, as a full update has it.

@@ -181,3 +181,21 @@ func (w *resourceWriter) drop(k spec.Key) {
 	*piece = (*piece)[:last]
 	w.n--
 }
+
+// Overridden gives a state with the overrides of a newer one, which wait for no rollout.
+func (t TenantState) Overridden(newer TenantState) TenantState {
+	var put []Version
+	var gone []spec.Key
+	for k, v := range newer.Resources.Unlike(t.Resources) {
+		if has, ok := t.Resources.Get(k); k.Kind == spec.KindOverride && (!ok || has != v) {
+			put = append(put, v)
+		}
+	}
+	for k := range t.Resources.Unlike(newer.Resources) {
+		if _, ok := newer.Resources.Get(k); k.Kind == spec.KindOverride && !ok {
+			gone = append(gone, k)
+		}
+	}
+	t.Resources = t.Resources.With(put, gone)
+	return t
+}

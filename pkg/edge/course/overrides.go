@@ -1,0 +1,43 @@
+package course
+
+import (
+	"github.com/gti/gtm/pkg/store/state"
+)
+
+// overridden gives a state with the newest overrides of its tenant; with those that were served before, where the edge crashed on the
+// newest.
+func (c *Course) overridden(name string, t *tenant, base state.TenantState) state.TenantState {
+	if c.poisoned(name, t) {
+		return base.Overridden(t.good)
+	}
+	return base.Overridden(t.heard)
+}
+
+// poisoned reports whether the edge crashed on what was heard last.
+func (c *Course) poisoned(name string, t *tenant) bool {
+	newest := state.MarkOf(t.heard)
+	return t.good.Head != 0 && c.poison[name].Same(newest) && !t.aim.Accept.Same(newest)
+}
+
+// overridesRefused tells that the newest overrides of a tenant are left out, though what it is pointed at is not; nil: they are not.
+func (c *Course) overridesRefused(name string, t *tenant) *Refusal {
+	if !c.poisoned(name, t) {
+		return nil
+	}
+	return &Refusal{Mark: state.MarkOf(t.heard), Crashed: true, Since: c.started, Why: "this edge crashed on its overrides"}
+}
+
+// OnTrial gives Taken, and the generations of which nothing but overrides was taken, over an older one: an edge can crash on these, too.
+func (c *Course) OnTrial() map[string]state.Mark {
+	on := c.Taken()
+	for name := range c.touched {
+		t := c.tenants[name]
+		if _, taken := on[name]; t == nil || taken || t.good.Head == 0 || state.MarkOf(t.heard).Same(state.MarkOf(t.good)) {
+			continue
+		}
+		if d := difference(name, t.good, t.served); len(d.Put)+len(d.Deleted) > 0 {
+			on[name] = state.MarkOf(t.heard)
+		}
+	}
+	return on
+}
