@@ -31,10 +31,10 @@ func (a *app) eventsCmd() *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
 		Use:   "events",
-		Short: "Show what changed of health: endpoints, pools, the brake, the judge",
+		Short: "Show what changed of health and of rollouts: endpoints, pools, the brake, the judge, groups, edges",
 		Long: `Show what changed of health, oldest first: endpoints that went up or down, pools that did (an override does that,
-too), where the brake took hold or let go, and who judges. Each has its time by the clock of the judge, its reason, and what the
-vantages saw that were alive when control heard of it. Control keeps them for a week.
+too), where the brake took hold or let go, and who judges; how rollouts go, and which edge refuses what. Each has its time by the
+clock of the judge, its reason, and what the vantages saw that were alive when control heard of it. Control keeps them for a week.
 
 With --watch it goes on with what happens, one event a line, until it is interrupted; what was missed while control was away is made
 up for, as far as that control keeps it.`,
@@ -76,11 +76,11 @@ up for, as far as that control keeps it.`,
 	}
 	c.Flags().StringVar(&pool, "pool", "", "of this pool and its endpoints only, as in shop/eu")
 	c.Flags().StringVar(&tenant, "tenant", "", "of this tenant only")
-	c.Flags().StringVar(&kind, "kind", "", "of this kind only: endpoint, pool, brake or judge")
+	c.Flags().StringVar(&kind, "kind", "", "of this kind only: endpoint, pool, brake, judge, change, rollout or edge")
 	c.Flags().StringVar(&since, "since", "", "from when on, as in 12:03, 2026-05-04T12:03:00Z or -2h")
 	c.Flags().IntVar(&limit, "limit", 1000, "how many at most, the newest, up to 10000")
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on with what happens, until interrupted")
-	kinds := []string{api.EventEndpoint, api.EventPool, api.EventBrake, api.EventJudge, api.EventChange}
+	kinds := []string{api.EventEndpoint, api.EventPool, api.EventBrake, api.EventJudge, api.EventChange, api.EventRollout, api.EventEdge}
 	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("pool", a.completePool)
 	_ = c.RegisterFlagCompletionFunc("tenant", a.completeTenant)

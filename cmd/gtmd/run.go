@@ -353,7 +353,7 @@ func (s *server) keepEvents() (kept control.Events, err error) {
 	s.teller, err = notify.New(notify.Config{ID: s.cfg.id, Store: s.store, Mirror: s.mirror, Log: log, Problems: s.events.Problems,
 		Secrets: cfg.secrets, Networks: cfg.networks, OwnPorts: s.ownPorts(), Logger: s.cfg.logger, Registerer: s.registry,
 		Cut: func() bool { return s.followed.Load().State == state.Stale }})
-	return control.Events{Log: log, Told: s.teller.Status}, err
+	return control.Events{Log: log, Told: s.teller.Status, Edges: s.events.Edges}, err
 }
 
 // edgeNetworks are where control asks edges. The demo is of this machine, so further edges beside it are, too.

@@ -56,6 +56,9 @@ func (s *Server) askAll(ctx context.Context, registered []store.Edge) []api.Edge
 	}
 	wg.Wait()
 	s.tally(all)
+	if s.cfg.Events.Edges != nil {
+		s.cfg.Events.Edges(all)
+	}
 	return all
 }
 

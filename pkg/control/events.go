@@ -32,12 +32,14 @@ type Events struct {
 	Log *events.Log
 	// Told gives the targets, and whether this control tells them; nil: nobody is told.
 	Told func() (targets []api.EventTarget, teller bool)
+	// Edges hears what edges say; nil: nobody does.
+	Edges func([]api.Edge)
 }
 
 type eventsInput struct {
 	Tenant string    `query:"tenant" doc:"only of this tenant"`
 	Pool   string    `query:"pool" doc:"only of this pool, as in shop/eu"`
-	Kind   string    `query:"kind" enum:"endpoint,pool,brake,judge,change" doc:"only of this kind"`
+	Kind   string    `query:"kind" enum:"endpoint,pool,brake,judge,change,rollout,edge" doc:"only of this kind"`
 	Since  time.Time `query:"since" doc:"only what was noted then or later"`
 	Limit  int       `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"how many at most: the newest"`
 }
@@ -45,15 +47,15 @@ type eventsInput struct {
 type streamInput struct {
 	Tenant string `query:"tenant" doc:"only of this tenant"`
 	Pool   string `query:"pool" doc:"only of this pool, as in shop/eu"`
-	Kind   string `query:"kind" enum:"endpoint,pool,brake,judge,change" doc:"only of this kind"`
+	Kind   string `query:"kind" enum:"endpoint,pool,brake,judge,change,rollout,edge" doc:"only of this kind"`
 	Last   string `header:"Last-Event-ID" doc:"the event behind which to go on; absent, or not kept any more: what comes from now on"`
 }
 
 func (s *Server) routeEvents(h huma.API) {
-	huma.Register(h, operation("events", need{access.Read, inQuery}, http.MethodGet, "/events", "What changed of health, oldest first"),
-		s.events)
+	huma.Register(h, operation("events", need{access.Read, inQuery}, http.MethodGet, "/events", "What changed of health and of rollouts,"+
+		" oldest first"), s.events)
 	stream := operation("event-stream", need{access.Read, inQuery}, http.MethodGet, strings.TrimPrefix(eventStream, api.Version),
-		"What changes of health, as server-sent events, for a quarter of an hour")
+		"What changes of health and of rollouts, as server-sent events, for a quarter of an hour")
 	stream.Responses = map[string]*huma.Response{"200": {Description: http.StatusText(http.StatusOK),
 		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: schemaOf[api.Event](h)}}}}
 	huma.Register(h, stream, s.eventStream)

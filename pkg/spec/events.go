@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Events says who is told what changes of health.
+// Events says who is told what changes of health, and of rollouts.
 type Events struct {
 	// Metrics asks for series of each pool of the tenant.
 	Metrics bool          `json:"metrics,omitempty" yaml:"metrics,omitempty"`
@@ -25,7 +25,7 @@ type EventTarget struct {
 	Headers map[string]Header `json:"headers,omitempty" yaml:"headers,omitempty"`
 	// Sign names the secret whose key signs the body, as Standard Webhooks say.
 	Sign string `json:"sign,omitempty" yaml:"sign,omitempty"`
-	// Kinds narrows what is told: endpoint, pool, brake, judge, change. Absent: all.
+	// Kinds narrows what is told: endpoint, pool, brake, judge, change, rollout, edge. Absent: all.
 	Kinds []string `json:"kinds,omitempty" yaml:"kinds,omitempty"`
 	// Pools narrows it to some of the tenant's pools; of the platform's Tenant, as in shop/eu. Absent: all.
 	Pools []string `json:"pools,omitempty" yaml:"pools,omitempty"`
@@ -47,7 +47,7 @@ const (
 )
 
 // EventKinds are the kinds of events.
-var EventKinds = []string{"endpoint", "pool", "brake", "judge", "change"}
+var EventKinds = []string{"endpoint", "pool", "brake", "judge", "change", "rollout", "edge"}
 
 // FormatOr gives the format of a target.
 func (t *EventTarget) FormatOr() string {

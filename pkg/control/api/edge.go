@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -75,6 +76,18 @@ func (h *HeldTenant) Text() string {
 		return fmt.Sprintf("serves %s@%d, since what its group %s is pointed at is not here yet", h.Tenant, h.Serves, h.Group)
 	}
 	return fmt.Sprintf("serves %s@%d, where the rollout has its group %s", h.Tenant, h.Serves, h.Group)
+}
+
+// Reason tells why it is refused, in words that its tenant may read: what is wrong may be with the names of another one, whose generation
+// came at the same time.
+func (h *HeldTenant) Reason() string {
+	switch {
+	case h.Crashed:
+		return "it crashed on it"
+	case h.Tenant == "platform" || strings.HasPrefix(h.Why, h.Tenant+"/"):
+		return h.Why
+	}
+	return "it came together with what others changed, and then a name of another tenant would fail; it is tried again without that"
 }
 
 // LocalOverride is an override of one edge, which it was told itself, past the store.

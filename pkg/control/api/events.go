@@ -2,7 +2,7 @@ package api
 
 import "time"
 
-// Event is one change of state that health made, or that an override made of health.
+// Event is one change of state: that health made, or an override of health, a rollout, or an edge that refuses a generation.
 type Event struct {
 	// ID is the same for the same change at every control that saw the same verdicts.
 	ID string `json:"id"`
@@ -10,13 +10,15 @@ type Event struct {
 	Time time.Time `json:"time"`
 	// Noted is when this control heard of it.
 	Noted time.Time `json:"noted"`
-	Kind  string    `json:"kind" enum:"endpoint,pool,brake,judge,change"`
+	Kind  string    `json:"kind" enum:"endpoint,pool,brake,judge,change,rollout,edge"`
 	// Tenant is platform for what concerns all.
 	Tenant   string `json:"tenant"`
 	Pool     string `json:"pool,omitempty"`
 	Endpoint string `json:"endpoint,omitempty"`
 	// Region is the continent for whose clients it changed, of a pool with regions. Absent: for all.
 	Region string `json:"region,omitempty"`
+	// Edge is the one that refuses a generation, or crashed on it.
+	Edge   string `json:"edge,omitempty"`
 	From   string `json:"from"`
 	To     string `json:"to"`
 	Reason string `json:"reason,omitempty"`
@@ -33,6 +35,8 @@ const (
 	EventBrake    = "brake"    // free or holds
 	EventJudge    = "judge"    // the vantage that judges, or none
 	EventChange   = "change"   // from guarded to breakGlass: guards did not stop it
+	EventRollout  = "rollout"  // from a state of a rollout to what became of it
+	EventEdge     = "edge"     // refused, crashed or taken: a generation, by an edge
 )
 
 // States that events tell of beside those of endpoints.
@@ -43,6 +47,20 @@ const (
 
 	Guarded     = "guarded"
 	BrokenGlass = "breakGlass"
+
+	RolloutBegun    = "begun"
+	RolloutReached  = "reached"  // the next group, after the soak time of the one before
+	RolloutPromoted = "promoted" // a person did not wait for that
+	RolloutPaused   = "paused"
+	RolloutResumed  = "resumed"
+	RolloutFailed   = "failed"  // a gate did, and all groups went back
+	RolloutAborted  = "aborted" // a person did that
+	RolloutDone     = "done"
+	RolloutEnded    = "ended" // there is no Rollout any more
+
+	EdgeTakes   = "taken"
+	EdgeRefuses = "refused"
+	EdgeCrashed = "crashed"
 )
 
 // Of names what an event is of, as in shop/eu/a, or in shop/eu/a for AS.
@@ -50,8 +68,13 @@ func (e *Event) Of() string {
 	if e.Kind == EventJudge {
 		return "the judge"
 	}
-	if e.Kind == EventChange {
+	switch e.Kind {
+	case EventChange:
 		return "a change of " + e.Tenant
+	case EventRollout:
+		return "the rollout of " + e.Tenant
+	case EventEdge:
+		return "edge " + e.Edge + " on " + e.Tenant
 	}
 	of := e.Tenant + "/" + e.Pool
 	if e.Kind == EventEndpoint {
@@ -64,7 +87,13 @@ func (e *Event) Of() string {
 }
 
 // Bad reports whether it tells of something that went wrong.
-func (e *Event) Bad() bool { return e.To == "down" || e.To == BrakeHolds || e.To == NoJudge }
+func (e *Event) Bad() bool {
+	switch e.To {
+	case "down", BrakeHolds, NoJudge, RolloutFailed, EdgeRefuses, EdgeCrashed:
+		return true
+	}
+	return false
+}
 
 // Events are some of those that a control keeps, oldest first.
 type Events struct {

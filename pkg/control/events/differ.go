@@ -18,26 +18,31 @@ import (
 )
 
 // Subject is what events are of.
-type Subject struct{ Kind, Tenant, Pool, Endpoint, Region string }
+type Subject struct{ Kind, Tenant, Pool, Endpoint, Region, Edge string }
 
 // SubjectOf gives that of an event.
-func SubjectOf(e *api.Event) Subject { return Subject{e.Kind, e.Tenant, e.Pool, e.Endpoint, e.Region} }
+func SubjectOf(e *api.Event) Subject {
+	return Subject{e.Kind, e.Tenant, e.Pool, e.Endpoint, e.Region, e.Edge}
+}
 
 // subject gives that of a pool, named as it is judged, or of one of its endpoints.
 func subject(kind string, id health.PoolID, endpoint string) Subject {
 	of, region := id.Declared()
-	return Subject{kind, of.Tenant, of.Pool, endpoint, region}
+	return Subject{Kind: kind, Tenant: of.Tenant, Pool: of.Pool, Endpoint: endpoint, Region: region}
 }
 
 func (s Subject) event(at time.Time, from, to string) api.Event {
-	return api.Event{Time: at.UTC(), Kind: s.Kind, Tenant: s.Tenant, Pool: s.Pool, Endpoint: s.Endpoint, Region: s.Region, From: from,
-		To: to}
+	return api.Event{Time: at.UTC(), Kind: s.Kind, Tenant: s.Tenant, Pool: s.Pool, Endpoint: s.Endpoint, Region: s.Region, Edge: s.Edge,
+		From: from, To: to}
 }
 
 // identify names an event by what it tells. From is not part of it: a control that was away does not know it. salt stands for the time
 // where that is of this control's own clock.
 func identify(e *api.Event, salt string) {
 	salt = cmp.Or(salt, e.Time.UTC().Format(time.RFC3339Nano))
+	if e.Edge != "" {
+		salt = e.Edge + " " + salt
+	}
 	if e.Region != "" {
 		salt = e.Region + " " + salt
 	}

@@ -25,7 +25,8 @@ type metrics struct {
 func newMetrics(r *Recorder) *metrics {
 	m := &metrics{r: r,
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gtm_control_events_total",
-			Help: "Changes of health that were noted, by kind: endpoint, pool, brake, judge, change."}, []string{"kind"}),
+			Help: "Changes of health and of rollouts that were noted, by kind: endpoint, pool, brake, judge, change, rollout, edge."},
+			[]string{"kind"}),
 		up: prometheus.NewDesc("gtm_control_pool_up",
 			"1 where a pool is up, of tenants that ask for it (Tenant, events.metrics).", []string{"tenant", "pool"}, nil),
 		changes: prometheus.NewDesc("gtm_control_pool_changes_total",

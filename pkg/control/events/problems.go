@@ -12,6 +12,13 @@ import (
 	"github.com/gti/gtm/pkg/health"
 )
 
+// isWrong notes what is wrong, of which there is no event.
+func (r *Recorder) isWrong(e *api.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setProblem(e)
+}
+
 // setProblem notes that something is wrong, or is not any more. r.mu is held.
 func (r *Recorder) setProblem(e *api.Event) {
 	of := SubjectOf(e)
@@ -97,7 +104,8 @@ func (r *Recorder) Problems(tenant string) (list []api.Event) {
 		}
 	}
 	r.mu.Unlock()
-	order := map[string]int{api.EventJudge: 0, api.EventBrake: 1, api.EventPool: 2, api.EventEndpoint: 3}
+	order := map[string]int{api.EventJudge: 0, api.EventRollout: 1, api.EventEdge: 2, api.EventBrake: 3, api.EventPool: 4,
+		api.EventEndpoint: 5}
 	slices.SortFunc(list, func(a, b api.Event) int {
 		return cmp.Or(cmp.Compare(order[a.Kind], order[b.Kind]), strings.Compare(a.Of(), b.Of()))
 	})

@@ -62,6 +62,8 @@ type Recorder struct {
 	leftOut  int
 	pulses   []state.Pulse
 	wake     chan struct{}
+	rollouts rollouts
+	edges    edges
 	problems map[string]map[Subject]api.Event // by tenant: what is wrong now, by the event that tells of it
 	counts   map[health.PoolID]map[string]int // of pools with series of their own, by kind
 	metrics  *metrics
@@ -138,6 +140,8 @@ func (r *Recorder) Run(ctx context.Context) {
 func (r *Recorder) Work(ctx context.Context) {
 	r.mu.Lock()
 	news, pulses, leftOut := r.pending, r.pulses, r.leftOut
+	told := r.edges.told
+	r.edges.told = nil
 	r.pending, r.pulses, r.changes, r.leftOut = nil, nil, 0, 0
 	r.mu.Unlock()
 	if leftOut > 0 {
@@ -151,6 +155,10 @@ func (r *Recorder) Work(ctx context.Context) {
 	var list []api.Event
 	for tenant, names := range r.pools.ripe(now) {
 		list = append(list, r.turn(tenant, r.pools.tenants[tenant].with(names...), nil, now)...)
+	}
+	list = append(list, r.rollouts.look(r, now)...)
+	for _, all := range told {
+		list = append(list, r.edges.look(all, now)...)
 	}
 	r.note(ctx, append(list, r.judges(pulses, now)...))
 }
@@ -240,6 +248,7 @@ func (r *Recorder) begin(now time.Time) (list []api.Event) {
 		list = append(list, r.turn(tenant, slices.Sorted(maps.Keys(d.pools)), nil, now)...)
 	}
 	r.findProblems(now)
+	r.rollouts, r.edges.held = rollouts{}, nil // what is wrong there is told anew, under the names that it had
 	return list
 }
 

@@ -31,6 +31,8 @@ var alertNames = map[string][2]string{
 	api.EventPool:     {"GtmPoolDown", "critical"},
 	api.EventBrake:    {"GtmBrakeHolds", "critical"},
 	api.EventJudge:    {"GtmHealthStandsStill", "critical"},
+	api.EventRollout:  {"GtmRolloutStopped", "critical"},
+	api.EventEdge:     {"GtmGenerationRefused", "critical"},
 }
 
 func alertOf(e *api.Event, until time.Time) alert {
@@ -45,6 +47,9 @@ func alertOf(e *api.Event, until time.Time) alert {
 	}
 	if e.Endpoint != "" {
 		a.Labels["endpoint"] = e.Endpoint
+	}
+	if e.Edge != "" {
+		a.Labels["edge"] = e.Edge
 	}
 	if e.Region != "" {
 		a.Labels["region"] = e.Region
