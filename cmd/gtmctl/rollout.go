@@ -111,6 +111,9 @@ func (a *app) showRollouts(all []api.Rollout) {
 		if r.Why != "" {
 			notes = append(notes, r.Tenant+": "+line(r.Why))
 		}
+		if r.Note != "" {
+			notes = append(notes, r.Tenant+": "+line(r.Note))
+		}
 		for _, w := range r.Waits {
 			notes = append(notes, r.Tenant+" waits: "+line(w))
 		}

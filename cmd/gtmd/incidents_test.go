@@ -251,6 +251,11 @@ tenant: shop
 name: east
 spec: {site: fra, endpoints: [{name: a, addresses: [198.51.100.12]}]}
 ---
+kind: Map
+tenant: platform
+name: here
+spec: {networks: [127.0.0.0/8]}
+---
 ` + twoPools
 
 const twoPools = `kind: Service
@@ -315,13 +320,13 @@ func TestDrillServfail(t *testing.T) {
 	}
 }
 
-// TestDrillAShift: more of the answers move than the gate allows.
+// TestDrillAShift: more of the answers move than was planned: a rule takes clients that no plan knows of.
 func TestDrillAShift(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, twoYAML+rolloutYAML)
 	s.settles("done", 1)
 	asks(s.canary, "", 400)
-	s.apply(strings.ReplaceAll(twoPools, "pool: east, weight: 50", "pool: east, weight: 1"))
+	s.apply(strings.ReplaceAll(twoPools, "rules: [", "rules: [{name: here, when: {map: here}, pools: [west]}, "))
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() {
@@ -366,5 +371,54 @@ func TestDrillASwitchTakesTheSamePath(t *testing.T) {
 	s.rest.answers(ns, "192.0.2.53")
 	if text, code := s.hub.ctl(s.ctl, s.dir, "rollout", "status", "platform"); code != 0 || !strings.Contains(text, "by hand: drill") {
 		t.Errorf("status: %d\n%s", code, text)
+	}
+}
+
+// TestDrillTheRolloutItselfIsDeleted is the rest of what Cloudflare had on 5 December 2025: who takes the gates themselves away takes the
+// path without them. Here what they stopped stays where it is, and the Rollout ends as it said.
+func TestDrillTheRolloutItselfIsDeleted(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, rolloutYAML)
+	s.settles("done", 1)
+	watched := s.watchRest(webHost, "198.51.100.1")
+	s.apply(pool("198.51.100.66"))
+	s.canary.comesToAnswer(webHost, "198.51.100.66")
+	if text, code := s.hub.ctl(s.ctl, s.dir, "rollout", "abort", "shop", "--reason", "it is bad"); code != 0 {
+		t.Fatalf("abort: %d\n%s", code, text)
+	}
+	s.canary.comesToAnswer(webHost, "198.51.100.1")
+	if text, code := s.hub.ctl(s.ctl, s.dir, "delete", "rollout", "platform/platform"); code != 0 {
+		t.Fatalf("delete: %d\n%s", code, text)
+	}
+	s.hub.eventually("the platform's rollout has come to its end", func() error {
+		if _, err := s.rollout("platform"); err == nil {
+			return errors.New("it has not")
+		}
+		return nil
+	})
+	r := s.settles("stopped", 2)
+	if !strings.Contains(r.Note, "the platform has no Rollout any more") {
+		t.Errorf("it says nothing of that: %+v", r)
+	}
+	s.canary.answers(webHost, "198.51.100.1")
+	s.apply(pool("198.51.100.67")) // what comes after goes through the groups that were
+	s.canary.comesToAnswer(webHost, "198.51.100.67")
+	s.settles("soaking", 3)
+	if bad := watched(); len(bad) > 0 {
+		t.Errorf("clients of the rest got %q", bad)
+	}
+	s.rest.comesToAnswer(webHost, "198.51.100.67")
+	s.hub.eventually("and then there is none", func() error {
+		if _, err := s.rollout("shop"); err == nil {
+			return errors.New("there is")
+		}
+		return nil
+	})
+	text, code := s.hub.ctl(s.ctl, s.dir, "events", "--tenant", "shop", "--kind", "rollout")
+	for _, word := range []string{"begun", "aborted", "by hand: it is bad", "done", "ended"} {
+		if code != 0 || !strings.Contains(text, word) {
+			t.Errorf("events have no %q: %d\n%s", word, code, text)
+			break
+		}
 	}
 }

@@ -333,7 +333,7 @@ func (s *server) openControl() error {
 		return err
 	}
 	s.rollouts, err = rollout.New(rollout.Config{ID: s.cfg.id, Store: s.store, Mirror: s.mirror, Eyes: s.control, Logger: s.cfg.logger,
-		Registerer: s.registry})
+		World: s.world, Registerer: s.registry})
 	return err
 }
 

@@ -17,6 +17,9 @@ import (
 // moved, so that nothing that others did meanwhile is undone. It must be pure.
 type Edit func(*State) (put []*spec.Resource, deleted []spec.Key, err error)
 
+// KeyAuthor begins the author of a change that a key of a zone made, by an update (RFC 2136); the key's name follows.
+const KeyAuthor = "key/"
+
 // Input is what someone wants.
 type Input struct {
 	Put    []*spec.Resource // whole resources, which replace what is there; with a Generation only if it is of that
@@ -42,7 +45,7 @@ type Input struct {
 	MayBreak func(*guards.Refusal) bool
 	// Approved is who lets pass what waits for a second person, another one than Author; empty: nobody did.
 	Approved string
-	Author   string // who is asking; Apply requires it
+	Author   string // who is asking; Apply requires it; see KeyAuthor
 	// Message says why. Absent: what the change does.
 	Message string
 

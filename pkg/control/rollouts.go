@@ -54,9 +54,13 @@ func (s *Server) rollouts(ctx context.Context, _ *struct{}) (*reply[api.Rollouts
 func (s *Server) wireRollout(v *view, a *state.Aim) api.Rollout {
 	p := a.Rollout
 	out := api.Rollout{Tenant: a.Tenant, State: p.State, From: uint64(p.From.Generation), To: uint64(p.To.Generation), Since: p.Since,
-		Newest: uint64(s.cfg.Mirror.Tenant(a.Tenant).Head), Soaks: p.Soaks, Why: v.text(p.Why), By: p.By}
+		Newest: uint64(s.cfg.Mirror.Tenant(a.Tenant).Head), Soaks: p.Soaks, Why: v.text(p.Why), By: p.By,
+		Note: rollout.Note(s.cfg.Mirror, a)}
 	for _, w := range p.Waits {
 		out.Waits = append(out.Waits, v.text(w))
+	}
+	for _, u := range p.Untold {
+		out.Waits = append(out.Waits, u+"; the group soaks for up to twice its time")
 	}
 	for i, g := range a.Groups {
 		running := p.State == state.RolloutSoaking || p.State == state.RolloutPaused
@@ -73,7 +77,8 @@ func (s *Server) actOnRollout(ctx context.Context, in *rolloutInput) (*reply[api
 		return nil, problemOf(err)
 	}
 	a, err := s.cfg.Store.EditAim(ctx, in.Tenant, false, func(a *state.Aim) error {
-		return rollout.Act(a, in.Action, by, in.Body.Reason, s.cfg.Now().UTC())
+		return rollout.Act(a, &rollout.Order{Action: in.Action, By: by, Reason: in.Body.Reason, Newest: s.cfg.Mirror.Tenant(in.Tenant)},
+			s.cfg.Now().UTC())
 	})
 	ended(err)
 	var refused *rollout.ActError

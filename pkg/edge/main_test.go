@@ -92,6 +92,7 @@ type fakeStore struct {
 	edges chan store.Edge
 	heard atomic.Pointer[time.Time] // nil: never
 	read  sync.Map                  // "shop@1" to the state.TenantState that Read gives
+	asked func(tenant string)       // by each Read; nil: nothing happens
 }
 
 func newFakeStore() *fakeStore {
@@ -111,6 +112,9 @@ func (f *fakeStore) Follow(ctx context.Context, cfg store.FollowConfig) error {
 }
 
 func (f *fakeStore) Read(_ context.Context, tenant string, at state.Generation) (state.TenantState, error) {
+	if f.asked != nil {
+		f.asked(tenant)
+	}
 	if s, ok := f.read.Load(fmt.Sprintf("%s@%d", tenant, at)); ok {
 		return s.(state.TenantState), nil
 	}

@@ -2,10 +2,12 @@ package edge
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -321,4 +323,41 @@ func TestFollowsWhatItsGroupIsPointedAt(t *testing.T) {
 	again.expect("web.shop.gtm.example.", "A", european, "NOERROR 198.51.100.10")
 	again.tell(state.Update{Cursor: 112, Cluster: 7, Values: aim(2)})
 	again.expect("web.shop.gtm.example.", "A", european, "NOERROR 198.51.100.9")
+}
+
+// TestAStartReadsWhatIsMissingAtOnce: the first sixteen tenants of those that are pointed at what only the store has.
+func TestAStartReadsWhatIsMissingAtOnce(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), nil)
+	full := everything(t, 1)
+	aims := []state.Aim{{Tenant: "shop", Groups: []state.AimedGroup{{Name: "rest", At: state.Mark{Generation: 1}}}}}
+	for i := range 2 * missingOnce {
+		name := fmt.Sprintf("t%02d", i)
+		full.Tenants = append(full.Tenants, state.TenantUpdate{Tenant: name, Head: 2})
+		aims = append(aims, state.Aim{Tenant: name, Groups: []state.AimedGroup{{Name: "rest", At: state.Mark{Generation: 1}}}})
+		r.store.read.Store(name+"@1", state.TenantState{Head: 1})
+	}
+	full.Values = state.Aims.Put(aims...)
+	var mu sync.Mutex
+	reading, most, all := 0, 0, make(chan struct{})
+	r.store.asked = func(string) {
+		mu.Lock()
+		if reading++; reading == missingOnce {
+			close(all)
+		}
+		most = max(most, reading)
+		mu.Unlock()
+		<-all // until as many read at the same time as may
+		mu.Lock()
+		reading--
+		mu.Unlock()
+	}
+	r.tell(full)
+	r.ready()
+	if s := r.fetchStatus(); s.Tenants["t00"] != 1 || s.Tenants["t31"] != 1 || len(s.Held) != 2*missingOnce {
+		t.Errorf("it serves %v, and holds %+v", s.Tenants, s.Held)
+	}
+	if mu.Lock(); most > missingOnce {
+		t.Errorf("%d read at the same time", most)
+	}
 }

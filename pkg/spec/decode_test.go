@@ -234,6 +234,7 @@ name: shop
 spec:
   groups: [{name: canary, edges: [canary-*], soak: 5m}, {name: rest}]
   gates: {servfail: 1%, nxdomain: 5%, shift: 20%, healthy: 50%, probes: [web.shop.gtm.example.]}
+  updates: staged
 ---
 kind: Guard
 tenant: platform

@@ -13,7 +13,15 @@ type Rollout struct {
 	// Groups get a generation in this order. The last one names no edges: it is all that are in none before.
 	Groups []EdgeGroup `json:"groups,omitempty" yaml:"groups,omitempty"`
 	Gates  Gates       `json:"gates,omitzero" yaml:"gates,omitempty"`
+	// Updates says how updates of zones by DNS go: through (default), to all edges at once, or staged, as everything else.
+	Updates string `json:"updates,omitempty" yaml:"updates,omitempty"`
 }
+
+// How updates by DNS (RFC 2136) go.
+const (
+	UpdatesThrough = "through"
+	UpdatesStaged  = "staged"
+)
 
 // EdgeGroup is a group of edges.
 type EdgeGroup struct {
@@ -85,6 +93,9 @@ func (c *checker) rollout(r *Rollout) {
 		c.edgeGroup(at, g, i == len(r.Groups)-1)
 	}
 	c.gates(&r.Gates)
+	if r.Updates != "" {
+		c.oneOf("spec.updates", r.Updates, UpdatesThrough, UpdatesStaged)
+	}
 }
 
 func (c *checker) edgeGroup(at string, g *EdgeGroup, last bool) {

@@ -55,7 +55,7 @@ func (c *Control) update(ctx context.Context, x *exchange) uint16 {
 		c.log.Warn("an update is refused", "zone", u.origin, "client", x.m.Source, "key", x.keyName())
 		return dnswire.RcodeRefused
 	}
-	return c.applyUpdate(ctx, u, r.Key, "key/"+strings.TrimSuffix(x.sess.key.name, "."), x.m.Source.Addr().String())
+	return c.applyUpdate(ctx, u, r.Key, change.KeyAuthor+strings.TrimSuffix(x.sess.key.name, "."), x.m.Source.Addr().String())
 }
 
 func (c *Control) applyUpdate(ctx context.Context, u *updater, key spec.Key, author, from string) uint16 {

@@ -28,10 +28,12 @@ type Rollout struct {
 	Newest uint64    `json:"newest"` // what was declared last
 	Since  time.Time `json:"since,omitzero"`
 	// Soaks is since when the whole group has it; absent: it has not.
-	Soaks  time.Time      `json:"soaks,omitzero"`
-	Why    string         `json:"why,omitempty"`
-	By     string         `json:"by,omitempty"`
-	Waits  []string       `json:"waits,omitempty"`
+	Soaks time.Time `json:"soaks,omitzero"`
+	Why   string    `json:"why,omitempty"`
+	By    string    `json:"by,omitempty"`
+	Waits []string  `json:"waits,omitempty"`
+	// Note tells that the Rollout which is declared is not in force yet, and which one is; absent: it is.
+	Note   string         `json:"note,omitempty"`
 	Groups []RolloutGroup `json:"groups"`
 }
 

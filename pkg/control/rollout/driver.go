@@ -11,11 +11,14 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gti/gtm/pkg/change"
+	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -27,6 +30,7 @@ type Store interface {
 	CampaignDriver(ctx context.Context, id string, lead func(context.Context) error) error
 	EditAim(ctx context.Context, tenant string, fenced bool, edit func(*state.Aim) error) (state.Aim, error)
 	History(ctx context.Context, tenant string, limit int) ([]state.Record, error)
+	Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error)
 }
 
 // Eyes see edges, and what they serve.
@@ -50,6 +54,7 @@ const (
 	asksOnce     = 16
 	historyMost  = 100 // generations that are looked through for overrides
 	blindnessMax = 5   // of what is told
+	othersMost   = 32  // edges that have not got the generation, which are asked to compare with
 )
 
 // Config is what a Driver needs.
@@ -60,6 +65,9 @@ type Config struct {
 	Eyes   Eyes
 	// Query asks a Prometheus server; nil: over HTTP.
 	Query func(ctx context.Context, server, query string) (float64, error)
+
+	// World is by what the effect of a generation is worked out; nil: it is not, and gates.shift compares with before.
+	World func() (*effect.World, error)
 
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
@@ -112,23 +120,16 @@ func (d *Driver) Run(ctx context.Context) {
 // errNothing: no tenant has a rollout any more.
 var errNothing = errors.New("there are no rollouts")
 
-// work gives the tenants that have a rollout, or edges that are still pointed at something.
-func (d *Driver) work() map[string]*spec.Rollout {
+// work gives what stands for the tenants that have a rollout, or edges that are still pointed at something.
+func (d *Driver) work() map[string]*rules {
 	m := d.cfg.Mirror
-	platform, _ := m.Tenant(spec.Platform).Resources.Get(spec.Key{Tenant: spec.Platform, Kind: spec.KindRollout, Name: spec.Platform})
-	work := map[string]*spec.Rollout{}
+	work := map[string]*rules{}
 	for _, tenant := range m.Tenants() {
-		own, _ := m.Tenant(tenant).Resources.Get(spec.Key{Tenant: tenant, Kind: spec.KindRollout, Name: tenant})
-		if r := spec.RolloutOf(own.Resource, platform.Resource); r != nil {
+		a, _ := state.Aims.Get(m, tenant)
+		if r := rulesOf(m, tenant); r.first() != nil || len(a.Groups) > 0 {
 			work[tenant] = r
 		}
 	}
-	for tenant, a := range state.Aims.All(m) {
-		if _, ok := work[tenant]; !ok && len(a.Groups) > 0 {
-			work[tenant] = nil
-		}
-	}
-	maps.DeleteFunc(work, func(_ string, r *spec.Rollout) bool { return r != nil && len(r.Groups) == 0 }) // not lawful: all stays as it is
 	return work
 }
 
@@ -165,7 +166,7 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // followAll points at what is new.
-func (d *Driver) followAll(ctx context.Context, work map[string]*spec.Rollout) error {
+func (d *Driver) followAll(ctx context.Context, work map[string]*rules) error {
 	for _, tenant := range slices.Sorted(maps.Keys(work)) {
 		a, _ := state.Aims.Get(d.cfg.Mirror, tenant)
 		a.Tenant = tenant
@@ -178,10 +179,10 @@ func (d *Driver) followAll(ctx context.Context, work map[string]*spec.Rollout) e
 }
 
 // watchAll looks at what soaks, and gives how many edges it has asked. One tenant whose turn fails takes nobody else's.
-func (d *Driver) watchAll(ctx context.Context, work map[string]*spec.Rollout) (asked int) {
+func (d *Driver) watchAll(ctx context.Context, work map[string]*rules) (asked int) {
 	var soaking []string
-	for tenant, r := range work {
-		if a, ok := state.Aims.Get(d.cfg.Mirror, tenant); ok && r != nil && a.Rollout != nil && a.Rollout.State == state.RolloutSoaking {
+	for tenant := range work {
+		if a, ok := state.Aims.Get(d.cfg.Mirror, tenant); ok && a.Rollout != nil && a.Rollout.State == state.RolloutSoaking {
 			soaking = append(soaking, tenant)
 		}
 	}
@@ -199,7 +200,7 @@ func (d *Driver) watchAll(ctx context.Context, work map[string]*spec.Rollout) (a
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			d.watch(ctx, tenant, work[tenant], edges)
+			d.watch(ctx, tenant, edges)
 		})
 	}
 	wg.Wait()
@@ -214,24 +215,36 @@ func (d *Driver) guard(tenant string) {
 }
 
 // follow writes what follows from what is declared and from the newest generation.
-func (d *Driver) follow(ctx context.Context, a state.Aim, r *spec.Rollout) error {
+func (d *Driver) follow(ctx context.Context, a state.Aim, r *rules) error {
 	defer d.guard(a.Tenant)
-	t := d.cfg.Mirror.Tenant(a.Tenant)
-	head := state.MarkOf(t)
-	edit := func(a *state.Aim) {
-		follow(a, r, head, func(since state.Mark) bool { return d.onlyOverrides(ctx, a.Tenant, since, head) }, d.cfg.Now().UTC())
-	}
-	next := clone(a)
-	if edit(&next); reflect.DeepEqual(next, a) || head.Generation == 0 {
+	if r.head.Generation == 0 {
 		return nil
 	}
-	return d.write(ctx, a, func(stored *state.Aim) { edit(stored) })
+	next := clone(a)
+	follow(&next, r, func(since state.Mark) bool { return d.passes(ctx, &next, since, r.head) }, d.cfg.Now().UTC())
+	return d.write(ctx, a, next)
 }
 
-// write edits an aim as the driver, and tells of what has changed.
-func (d *Driver) write(ctx context.Context, was state.Aim, edit func(*state.Aim)) error {
-	is, err := d.cfg.Store.EditAim(ctx, was.Tenant, true, func(a *state.Aim) error { edit(a); return nil })
-	if err != nil {
+// errMoved: somebody else wrote where a rollout points.
+var errMoved = errors.New("it is another one by now")
+
+// write replaces an aim as the driver, and tells of what has changed. Where it is another one meanwhile, since a person paused it or
+// another control led it on, it is left as it is: what was decided was about what stood there before.
+func (d *Driver) write(ctx context.Context, was, next state.Aim) error {
+	if reflect.DeepEqual(was, next) {
+		return nil
+	}
+	is, err := d.cfg.Store.EditAim(ctx, was.Tenant, true, func(a *state.Aim) error {
+		if a.Rollout != nil && !reflect.DeepEqual(*a, was) { // one that is damaged is written anew
+			return errMoved
+		}
+		*a = next
+		return nil
+	})
+	switch {
+	case errors.Is(err, errMoved):
+		return nil
+	case err != nil:
 		if ctx.Err() == nil {
 			d.cfg.Logger.Warn("a rollout cannot be written, and stands still", "tenant", was.Tenant, "error", err)
 		}
@@ -243,6 +256,9 @@ func (d *Driver) write(ctx context.Context, was state.Aim, edit func(*state.Aim)
 
 // tell logs what became of a rollout.
 func tell(log *slog.Logger, was, is *state.Progress, a *state.Aim) {
+	if was != nil && is == nil {
+		log.Info("there is no rollout any more: all edges go by the newest generation", "of", a.Tenant)
+	}
 	if is == nil || was != nil && was.State == is.State && was.Stage == is.Stage && was.To == is.To {
 		return
 	}
@@ -258,108 +274,53 @@ func tell(log *slog.Logger, was, is *state.Progress, a *state.Aim) {
 }
 
 // watch looks at the group of a tenant that soaks.
-func (d *Driver) watch(ctx context.Context, tenant string, r *spec.Rollout, edges []api.Edge) {
+func (d *Driver) watch(ctx context.Context, tenant string, edges []api.Edge) {
 	defer d.guard(tenant)
 	a, ok := state.Aims.Get(d.cfg.Mirror, tenant)
-	if !ok || a.Rollout == nil || a.Rollout.State != state.RolloutSoaking || a.Rollout.Stage >= len(a.Groups) {
+	if !ok || a.InForce == nil || a.Rollout == nil || a.Rollout.State != state.RolloutSoaking || a.Rollout.Stage >= len(a.Groups) {
 		return
 	}
-	s := d.see(ctx, &a, r, edges)
-	next, now := clone(a), d.cfg.Now().UTC()
-	if watch(&next, r, &s, now); reflect.DeepEqual(next, a) {
-		return
+	s := d.see(ctx, &a, edges)
+	next := clone(a)
+	if p := next.Rollout; p.Stage == 0 && !next.Groups[0].At.Same(p.To) {
+		p.Planned = d.plan(ctx, &a)
 	}
-	_ = d.write(ctx, a, func(stored *state.Aim) {
-		if same := stored.Rollout; same != nil && same.State == state.RolloutSoaking && same.To == a.Rollout.To &&
-			same.Stage == a.Rollout.Stage { // nobody paused it, or led it on, meanwhile
-			watch(stored, r, &s, now)
-		}
-	})
+	watch(&next, &s, d.cfg.Now().UTC())
+	_ = d.write(ctx, a, next)
 }
 
-// see asks what there is to know of the group that soaks.
-func (d *Driver) see(ctx context.Context, a *state.Aim, r *spec.Rollout, edges []api.Edge) sight {
-	s := sight{edges: edges, counts: map[string]state.Counts{}}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, asksOnce)
-	for _, e := range edgesOf(a, edges, a.Rollout.Stage) {
-		if e.Status == nil {
-			continue
-		}
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			counts, err := d.cfg.Eyes.Counts(ctx, e.ID, a.Tenant)
-			var failed string
-			for _, host := range r.Gates.Probes {
-				if e.Status.Tenants[a.Tenant] != uint64(a.Rollout.To.Generation) {
-					break
-				}
-				if err := d.cfg.Eyes.Answers(ctx, e.ID, host); err != nil && failed == "" {
-					failed = fmt.Sprintf("edge %s has no answer for the probe %s: %s", e.ID, host, err)
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				s.counts[e.ID] = counts
-			} else if len(s.blind) < blindnessMax {
-				s.blind = append(s.blind, fmt.Sprintf("edge %s does not tell what it counted: %s", e.ID, err))
-			}
-			if failed != "" {
-				s.failed = append(s.failed, failed)
-			}
-		})
-	}
-	wg.Wait()
-	slices.Sort(s.failed)
-	d.seeOthers(ctx, a.Tenant, r, &s)
-	return s
-}
-
-// seeOthers asks whom edges know nothing of.
-func (d *Driver) seeOthers(ctx context.Context, tenant string, r *spec.Rollout, s *sight) {
-	if least, err := spec.ParseShare(r.Gates.Healthy); err == nil {
-		if up, all := d.cfg.Eyes.Up(tenant); all > 0 && 100*up < least*all {
-			s.failed = append(s.failed, fmt.Sprintf("%d of %d endpoints are up: gates.healthy wants %s", up, all, r.Gates.Healthy))
-		}
-	}
-	if p := r.Gates.Prometheus; p != nil {
-		switch value, err := d.cfg.Query(ctx, p.URL, p.Query); {
-		case err != nil:
-			s.blind = append(s.blind, "Prometheus gives no answer: "+err.Error())
-		case value > p.Most:
-			s.failed = append(s.failed, fmt.Sprintf("the query of gates.prometheus gives %g: at most %g is allowed", value, p.Most))
-		}
-	}
-}
-
-// onlyOverrides reports whether nothing but overrides was changed since a generation: those wait for no rollout.
-func (d *Driver) onlyOverrides(ctx context.Context, tenant string, since, head state.Mark) bool {
+// passes reports whether what was changed since a generation waits for no rollout: overrides, and updates of zones by their keys, which
+// reach no further than the zones let them, unless the Rollout has them wait.
+func (d *Driver) passes(ctx context.Context, a *state.Aim, since, head state.Mark) bool {
 	n := int(head.Generation) - int(since.Generation)
 	if n <= 0 || n > historyMost {
 		return false
 	}
-	records, err := d.cfg.Store.History(ctx, tenant, n)
+	records, err := d.cfg.Store.History(ctx, a.Tenant, n)
 	if err != nil || len(records) != n {
 		return false
 	}
-	for _, r := range records {
-		touched := append(slices.Clone(r.Put), r.Deleted...)
-		other := func(k spec.Key) bool { return k.Kind != spec.KindOverride }
-		if len(touched) == 0 || slices.ContainsFunc(touched, other) {
-			return false
-		}
+	updates := a.InForce == nil || a.InForce.Updates != spec.UpdatesStaged
+	return !slices.ContainsFunc(records, func(r state.Record) bool { return !passes(&r, updates) })
+}
+
+// passes reports whether a change waits for no rollout.
+func passes(r *state.Record, updates bool) bool {
+	touched := append(slices.Clone(r.Put), r.Deleted...)
+	if len(touched) == 0 {
+		return false
 	}
-	return true
+	update := updates && strings.HasPrefix(r.Author, change.KeyAuthor)
+	return !slices.ContainsFunc(touched, func(k spec.Key) bool {
+		return k.Kind != spec.KindOverride && !(update && k.Kind == spec.KindZone)
+	})
 }
 
 // clone gives an aim that can be changed.
 func clone(a state.Aim) state.Aim {
 	if a.Groups = slices.Clone(a.Groups); a.Rollout != nil {
 		p := *a.Rollout
-		p.Base, p.Pools, p.Waits = maps.Clone(p.Base), maps.Clone(p.Pools), slices.Clone(p.Waits)
+		p.Base, p.Pools, p.Waits, p.Others = maps.Clone(p.Base), maps.Clone(p.Pools), slices.Clone(p.Waits), maps.Clone(p.Others)
 		a.Rollout = &p
 	}
 	return a

@@ -82,6 +82,17 @@ func newControl(t *testing.T, endpoint, id string, query func(context.Context, s
 	return c
 }
 
+// promote has a person lead the shop's rollout on.
+func (c *control) promote() {
+	c.t.Helper()
+	_, err := c.client.EditAim(c.t.Context(), "shop", false, func(a *state.Aim) error {
+		return rollout.Act(a, &rollout.Order{Action: "promote", By: "ann", Newest: c.fleet.mirror.Tenant("shop")}, time.Now().UTC())
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // commit makes a generation of the shop.
 func (c *control) commit(base state.Generation, put ...*spec.Resource) {
 	c.t.Helper()
@@ -145,13 +156,23 @@ func TestAnotherControlGoesOn(t *testing.T) {
 	second := newControl(t, at, "second", nil)
 	first.stop()
 	second.is(state.RolloutSoaking, 2, 1)
-	second.commit(2, declared(time.Second, spec.Gates{}))
-	second.is(state.RolloutDone, 3, 3) // the short soak time counts at once, and what came meanwhile is next
+	second.commit(2, declared(time.Second, spec.Gates{})) // which counts when all have it, and not before
+	second.is(state.RolloutSoaking, 2, 1)
+	second.promote()
+	second.is(state.RolloutSoaking, 2, 2)
+	second.promote()
+	second.is(state.RolloutSoaking, 3, 2)
+	second.promote()
+	second.is(state.RolloutSoaking, 3, 3)
+	second.promote()
+	second.is(state.RolloutDone, 3, 3)
 	_, err = first.client.EditAim(t.Context(), "shop", true, func(a *state.Aim) error { a.Groups[0].At.Generation = 1; return nil })
 	if !errors.Is(err, store.ErrNotLeader) {
 		t.Errorf("a driver of a former election writes: %v", err)
 	}
 	second.is(state.RolloutDone, 3, 3)
+	second.commit(3, pool(3))
+	second.is(state.RolloutDone, 4, 4)
 }
 
 func TestAQueryOfPrometheusIsAGate(t *testing.T) {

@@ -13,52 +13,95 @@ import (
 // leastAnswers is how many answers shares are judged by, at least: before as well as since.
 const leastAnswers = 100
 
-// countsFailed compares what the edges of a group counted with what they had counted before; empty: no gate has failed.
-func countsFailed(g *spec.Gates, p *state.Progress, now map[string]state.Counts) string {
-	var before, since state.Counts
+// countsFailed compares what the edges of a group counted with what they had counted before; where that is little, with what others counted
+// meanwhile that have not got the generation. Empty: no gate has failed; untold are those that cannot tell.
+func countsFailed(g *spec.Gates, p *state.Progress, s *sight) (why string, untold []string) {
+	c := counted{others: since(p.Others, s.others)}
 	pools := map[string]uint64{}
 	for id, was := range p.Base {
-		is, ok := now[id]
+		is, ok := s.counts[id]
 		if !ok {
-			return "" // what is missing would look like a change
+			return "", nil // what is missing would look like a change
 		}
-		before.Answers += was.Answers
-		before.ServFail += was.ServFail
-		before.NXDomain += was.NXDomain
-		since.Answers += more(is.Answers, was.Answers)
-		since.ServFail += more(is.ServFail, was.ServFail)
-		since.NXDomain += more(is.NXDomain, was.NXDomain)
+		add(&c.before, was)
 		for pool, n := range is.Pools {
 			pools[pool] += n
 		}
 	}
-	if why := grew("SERVFAIL", g.ServFail, before.ServFail, before.Answers, since.ServFail, since.Answers); why != "" {
-		return why
-	}
-	if why := grew("NXDOMAIN", g.NXDomain, before.NXDomain, before.Answers, since.NXDomain, since.Answers); why != "" {
-		return why
+	c.since = since(p.Base, s.counts)
+	for _, gate := range []share{
+		{"SERVFAIL", g.ServFail, true, func(c *state.Counts) uint64 { return c.ServFail }},
+		{"NXDOMAIN", g.NXDomain, false, func(c *state.Counts) uint64 { return c.NXDomain }},
+	} {
+		failed, cannot := gate.judge(&c)
+		if failed != "" {
+			return failed, nil
+		}
+		if cannot != "" {
+			untold = append(untold, cannot)
+		}
 	}
 	for pool, n := range pools {
 		pools[pool] = more(n, p.Pools[pool])
 	}
-	return shifted(g.Shift, p.Pools, pools)
+	return shifted(g.Shift, p.Pools, pools, p.Planned), untold
+}
+
+// counted are the counts of a group, and of others, summed.
+type counted struct{ before, since, others state.Counts }
+
+func add(sum *state.Counts, c state.Counts) {
+	sum.Answers, sum.ServFail, sum.NXDomain = sum.Answers+c.Answers, sum.ServFail+c.ServFail, sum.NXDomain+c.NXDomain
+}
+
+// since sums what was counted since it was noted, of edges of which both are known.
+func since(base, now map[string]state.Counts) (sum state.Counts) {
+	for id, was := range base {
+		if is, ok := now[id]; ok {
+			add(&sum, state.Counts{Answers: more(is.Answers, was.Answers), ServFail: more(is.ServFail, was.ServFail),
+				NXDomain: more(is.NXDomain, was.NXDomain)})
+		}
+	}
+	return sum
 }
 
 // more is what was counted since.
 func more(is, was uint64) uint64 { return is - min(was, is) }
 
-// grew tells that a kind of answers is a larger share than before, by more than may be.
-func grew(what, most string, wasOf, was, isOf, is uint64) string {
-	if most == "" || is < leastAnswers {
-		return ""
+// share is a gate on the share of a kind of answers.
+type share struct {
+	what, most string
+	always     bool // the kind is never as it should be: where nothing is known from before, none was
+	of         func(*state.Counts) uint64
+}
+
+// judge tells that the kind is a larger share than before, or than elsewhere, by more than may be; or why that cannot be told.
+func (g *share) judge(c *counted) (failed, cannot string) {
+	limit, err := spec.ParseShare(g.most)
+	if g.most == "" || err != nil {
+		return "", ""
 	}
-	limit, err := spec.ParseShare(most)
-	before, now := percent(wasOf, was), percent(isOf, is)
-	if err != nil || now-before <= float64(limit) {
-		return ""
+	field := "gates." + strings.ToLower(g.what)
+	if c.since.Answers < leastAnswers {
+		return "", fmt.Sprintf("%s has too few queries to tell: fewer than %d", field, leastAnswers)
 	}
-	return fmt.Sprintf("%s is %.1f%% of %d answers, and was %.1f%%: gates.%s allows %s more", what, now, is, before,
-		strings.ToLower(what), most)
+	before, where := percent(g.of(&c.before), c.before.Answers), "was %.1f%%"
+	switch {
+	case c.before.Answers >= leastAnswers:
+	case c.others.Answers >= leastAnswers:
+		before, where = percent(g.of(&c.others), c.others.Answers), "is %.1f%% in groups that have not got it"
+	case g.always:
+		before, where = 0, "should be %.1f%%"
+	default:
+		return "", fmt.Sprintf("%s has too few queries of before, and of other groups, to compare with: fewer than %d", field,
+			leastAnswers)
+	}
+	now := percent(g.of(&c.since), c.since.Answers)
+	if now-before <= float64(limit) {
+		return "", ""
+	}
+	return fmt.Sprintf("%s is %.1f%% of %d answers, and "+where+": %s allows %s more", g.what, now, c.since.Answers, before, field,
+		g.most), ""
 }
 
 func percent(n, of uint64) float64 {
@@ -68,8 +111,8 @@ func percent(n, of uint64) float64 {
 	return 100 * float64(n) / float64(of)
 }
 
-// shifted tells of a service whose answers moved between its pools by more than may be.
-func shifted(most string, was, is map[string]uint64) string {
+// shifted tells of a service whose answers come from other pools than was planned, by more than may be; without a plan, than before.
+func shifted(most string, was, is map[string]uint64, planned []state.Flow) string {
 	limit, err := spec.ParseShare(most)
 	if err != nil {
 		return ""
@@ -79,15 +122,44 @@ func shifted(most string, was, is map[string]uint64) string {
 		if before[service] < leastAnswers || now[service] < leastAnswers {
 			continue
 		}
+		expected, moves := expect(service, was, before[service], planned)
 		moved := 0.0
 		for _, pool := range poolsOf(service, was, is) {
-			moved += max(0, percent(is[pool], now[service])-percent(was[pool], before[service]))
+			moved += max(0, percent(is[pool], now[service])-expected[pool])
 		}
-		if moved > float64(limit) {
+		switch {
+		case moved <= float64(limit):
+		case moves:
+			return fmt.Sprintf("%.0f%% of the answers of service %s come from other pools than was planned: gates.shift allows %s", moved,
+				service, most)
+		default:
 			return fmt.Sprintf("%.0f%% of the answers of service %s moved between its pools: gates.shift allows %s", moved, service, most)
 		}
 	}
 	return ""
+}
+
+// expect gives which percentage of a service's answers each pool is to give, by what it gave and what is planned; moves: anything is.
+func expect(service string, was map[string]uint64, answers uint64, planned []state.Flow) (expected map[string]float64, moves bool) {
+	expected = map[string]float64{}
+	for _, pool := range poolsOf(service, was) {
+		expected[pool] = percent(was[pool], answers)
+	}
+	for _, f := range planned {
+		if f.Service == service {
+			part := f.Part * percent(was[service+"/"+f.From], answers)
+			expected[service+"/"+f.From] -= part
+			expected[service+"/"+f.To] += part
+			moves = true
+		}
+	}
+	left := 100 - expected[service+"/"] // what is to have no answer is not counted
+	for pool := range expected {
+		if expected[pool] *= 100; left > 0 {
+			expected[pool] /= left
+		}
+	}
+	return expected, moves
 }
 
 // services sums the answers of each service.

@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,70 +14,66 @@ import (
 type sight struct {
 	edges  []api.Edge              // all that are known
 	counts map[string]state.Counts // of those of the group that were asked, by ID
+	others map[string]state.Counts // of some that have not got the generation
 	// failed are gates of which the driver asked others, that have failed; blind are those of whom no answer came.
 	failed, blind []string
 }
 
-// begin has the first group be next. It is pointed at the generation when it is known what it gave before: see watch.
-func begin(a *state.Aim, to state.Mark, now time.Time) {
-	p := a.Rollout
-	*p = state.Progress{State: state.RolloutSoaking, From: a.Groups[len(a.Groups)-1].At, To: to, Since: now}
+// begin has the first group be next. It is pointed at the generation when it is known what it gave before: see watch. brings is the
+// tenant's own Rollout in it.
+func begin(a *state.Aim, to state.Mark, brings *spec.Rollout, now time.Time) {
+	*a.Rollout = state.Progress{State: state.RolloutSoaking, From: a.Groups[len(a.Groups)-1].At, To: to, Brings: brings, Since: now}
 }
 
 // reset points all groups at one generation.
 func reset(a *state.Aim, groups []spec.EdgeGroup, at state.Mark, now time.Time, why string) {
+	point(a, groups, at)
+	a.Rollout = &state.Progress{State: state.RolloutDone, From: at, To: at, Stage: len(groups) - 1, Since: now, Why: why}
+}
+
+func point(a *state.Aim, groups []spec.EdgeGroup, at state.Mark) {
 	a.Groups = nil
 	for _, g := range groups {
 		a.Groups = append(a.Groups, state.AimedGroup{Name: g.Name, Edges: g.Edges, At: at})
 	}
-	a.Rollout = &state.Progress{State: state.RolloutDone, From: at, To: at, Stage: len(groups) - 1, Since: now, Why: why}
 }
 
-// sameGroups reports whether an aim has just these groups.
-func sameGroups(a *state.Aim, groups []spec.EdgeGroup) bool {
-	return slices.EqualFunc(a.Groups, groups, func(x state.AimedGroup, y spec.EdgeGroup) bool {
-		return x.Name == y.Name && slices.Equal(x.Edges, y.Edges)
-	})
-}
-
-// follow brings an aim to where a rollout and the newest generation have it, but for what soaks. onlyOverrides: nothing but overrides
-// differs from the generation before.
-func follow(a *state.Aim, r *spec.Rollout, head state.Mark, onlyOverrides func(since state.Mark) bool, now time.Time) {
+// follow brings an aim to where a Rollout and the newest generation have it, but for what soaks. passes reports whether what was changed
+// since a generation waits for no rollout.
+func follow(a *state.Aim, r *rules, passes func(since state.Mark) bool, now time.Time) {
+	if a.Rollout == nil || len(a.Groups) == 0 {
+		start(a, r, now, "")
+		return
+	}
+	recall(a, r)
 	p := a.Rollout
-	switch {
-	case r == nil:
-		a.Groups, a.Rollout = nil, nil
-		return
-	case p == nil || len(a.Groups) == 0:
-		reset(a, r.Groups, head, now, "")
-		return
-	case p.State != state.RolloutDone && p.State != state.RolloutStopped:
+	if p.State != state.RolloutDone && p.State != state.RolloutStopped {
 		return // what came meanwhile goes together, next
 	}
+	enforce(a, r)
 	at := a.Groups[len(a.Groups)-1].At
-	if !sameGroups(a, r.Groups) {
-		was := *p
-		reset(a, r.Groups, at, now, was.Why)
-		a.Rollout.State, a.Rollout.Bad, a.Rollout.To, a.Rollout.From = was.State, was.Bad, was.To, was.From
-		p = a.Rollout
-	}
 	switch {
-	case head.Same(at):
-	case head.Generation <= at.Generation: // another history was accepted
-		reset(a, r.Groups, head, now, "the store has another history")
-	case p.State == state.RolloutStopped && onlyOverrides(p.Bad):
-		p.Bad = head // it is as bad
-	case p.State == state.RolloutStopped && head.Same(p.Bad):
-	case p.State == state.RolloutDone && onlyOverrides(at):
-		reset(a, r.Groups, head, now, "")
+	case r.head.Same(at):
+		if p.State == state.RolloutDone && !a.Own && r.platform == nil {
+			end(a)
+		}
+	case r.head.Generation <= at.Generation: // another history was accepted
+		start(a, r, now, "the store has another history")
+	case p.State == state.RolloutStopped && passes(p.Bad):
+		p.Bad = r.head // it is as bad
+	case p.State == state.RolloutStopped && r.head.Same(p.Bad):
+	case p.State == state.RolloutDone && passes(at):
+		brings := p.Brings
+		reset(a, a.InForce.Groups, r.head, now, "")
+		a.Rollout.Brings = brings
 	default:
-		begin(a, head, now)
+		begin(a, r.head, r.brings(a), now)
 	}
 }
 
-// watch judges the group that soaks, and goes on or back.
-func watch(a *state.Aim, r *spec.Rollout, s *sight, now time.Time) {
-	p := a.Rollout
+// watch judges the group that soaks, by the Rollout in force, and goes on or back.
+func watch(a *state.Aim, s *sight, now time.Time) {
+	p, r := a.Rollout, a.InForce
 	group := groupOf(r, a.Groups[p.Stage].Name)
 	edges := edgesOf(a, s.edges, p.Stage)
 	if !a.Groups[p.Stage].At.Same(p.To) {
@@ -86,11 +81,12 @@ func watch(a *state.Aim, r *spec.Rollout, s *sight, now time.Time) {
 		a.Groups[p.Stage].At = p.To
 		return
 	}
-	if why := failure(a, r, edges, s); why != "" {
+	why, untold := failure(a, r, edges, s)
+	if why != "" {
 		stop(a, why, "", now)
 		return
 	}
-	p.Waits = waits(edges, a.Tenant, p.To, s)
+	p.Waits, p.Untold = waits(edges, a.Tenant, p.To, s), untold
 	note(p, s, r.Gates.Shift != "")
 	if len(p.Waits) > 0 {
 		p.Soaks = time.Time{}
@@ -99,18 +95,26 @@ func watch(a *state.Aim, r *spec.Rollout, s *sight, now time.Time) {
 	if p.Soaks.IsZero() {
 		p.Soaks = now
 	}
-	if now.Sub(p.Soaks) >= group.SoakTime() {
-		promote(a, "", now)
+	soaked := now.Sub(p.Soaks)
+	if soaked < group.SoakTime() || len(untold) > 0 && soaked < untoldTimes*group.SoakTime() {
+		return
+	}
+	promote(a, "", now)
+	if len(untold) > 0 {
+		a.Rollout.Why = fmt.Sprintf("group %s was not judged: %s", group.Name, strings.Join(untold, "; "))
 	}
 }
+
+// untoldTimes is how many soak times a group soaks whose gates cannot tell: then the next one gets the generation all the same.
+const untoldTimes = 2
 
 // promote has the next group be pointed at the new generation, or ends the rollout. By hand it can come before the group of now was
 // pointed.
 func promote(a *state.Aim, by string, now time.Time) {
 	p := a.Rollout
 	a.Groups[p.Stage].At = p.To
-	p.Since, p.Soaks, p.By, p.Why, p.Waits = now, time.Time{}, by, "", nil
-	p.Base, p.Pools = nil, nil
+	p.Since, p.Soaks, p.By, p.Why = now, time.Time{}, by, ""
+	forget(p)
 	if p.State = state.RolloutSoaking; p.Stage+1 < len(a.Groups) {
 		p.Stage++
 		return
@@ -124,11 +128,16 @@ func stop(a *state.Aim, why, by string, now time.Time) {
 	for i := range a.Groups {
 		a.Groups[i].At = p.From
 	}
-	p.State, p.Why, p.By, p.Since, p.Bad, p.Soaks, p.Waits = state.RolloutStopped, why, by, now, p.To, time.Time{}, nil
-	p.Base, p.Pools = nil, nil
+	p.State, p.Why, p.By, p.Since, p.Bad, p.Soaks = state.RolloutStopped, why, by, now, p.To, time.Time{}
+	forget(p)
 }
 
-// groupOf gives a group as it is declared now, where its times can be others than when the rollout began.
+// forget drops what was known of a group.
+func forget(p *state.Progress) {
+	p.Base, p.Pools, p.Others, p.Waits, p.Untold = nil, nil, nil, nil, nil
+}
+
+// groupOf gives a group as it is declared.
 func groupOf(r *spec.Rollout, name string) *spec.EdgeGroup {
 	for i := range r.Groups {
 		if r.Groups[i].Name == name {
@@ -180,27 +189,37 @@ func note(p *state.Progress, s *sight, pools bool) {
 		c.Pools = nil
 		p.Base[id] = c
 	}
+	for id, c := range s.others {
+		if _, ok := p.Others[id]; ok {
+			continue
+		}
+		if p.Others == nil {
+			p.Others = map[string]state.Counts{}
+		}
+		c.Pools = nil
+		p.Others[id] = c
+	}
 }
 
-// failure tells which gate has failed; empty: none has.
-func failure(a *state.Aim, r *spec.Rollout, edges []*api.Edge, s *sight) string {
+// failure tells which gate has failed; empty: none has. untold are gates that cannot tell.
+func failure(a *state.Aim, r *spec.Rollout, edges []*api.Edge, s *sight) (why string, untold []string) {
 	p := a.Rollout
 	for i := 0; i <= p.Stage; i++ { // also those that had it before: they are watched on
 		for _, e := range edgesOf(a, s.edges, i) {
 			if why := edgeFailed(e, a.Tenant, p); why != "" {
-				return fmt.Sprintf("edge %s %s", e.ID, why)
+				return fmt.Sprintf("edge %s %s", e.ID, why), nil
 			}
 		}
 	}
 	for _, e := range edges {
 		if why := newlyBroken(e, a, s.edges); why != "" {
-			return fmt.Sprintf("edge %s %s", e.ID, why)
+			return fmt.Sprintf("edge %s %s", e.ID, why), nil
 		}
 	}
 	if len(s.failed) > 0 {
-		return s.failed[0]
+		return s.failed[0], nil
 	}
-	return countsFailed(&r.Gates, p, s.counts)
+	return countsFailed(&r.Gates, p, s)
 }
 
 // edgeFailed tells what an edge made of the generation that no edge may.
@@ -219,7 +238,7 @@ func edgeFailed(e *api.Edge, tenant string, p *state.Progress) string {
 		case h.Crashed:
 			return "crashed on it"
 		default:
-			return "refuses it: " + h.Why
+			return "refuses it: " + h.Reason()
 		}
 	}
 	if watched && !e.Status.Started.Equal(base.Started) {

@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	began    = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
-	declared = &spec.Rollout{Groups: []spec.EdgeGroup{{Name: "canary", Edges: []string{"canary-*"}, Soak: spec.Duration(time.Minute)},
+	began       = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	threeGroups = &spec.Rollout{Groups: []spec.EdgeGroup{{Name: "canary", Edges: []string{"canary-*"}, Soak: spec.Duration(time.Minute)},
 		{Name: "eu", Edges: []string{"fra-*"}, Soak: spec.Duration(2 * time.Minute)}, {Name: "rest", Soak: spec.Duration(time.Minute)}},
 		Gates: spec.Gates{ServFail: "1%", NXDomain: "5%", Shift: "20%"}}
 )
@@ -26,13 +26,15 @@ type play struct {
 	t     *testing.T
 	now   time.Time
 	aim   state.Aim
+	rules rules
+	idle  map[string]bool // edges that nobody asks
 	edges map[string]*api.Edge
 	s     sight
 }
 
 // newPlay has three edges, one in each group, and generation 1 everywhere.
 func newPlay(t *testing.T) *play {
-	p := &play{t: t, now: began, aim: state.Aim{Tenant: "shop"}, edges: map[string]*api.Edge{}}
+	p := &play{t: t, now: began, aim: state.Aim{Tenant: "shop"}, edges: map[string]*api.Edge{}, rules: rules{own: threeGroups}}
 	p.s.counts = map[string]state.Counts{}
 	for _, id := range []string{"canary-1", "fra-1", "syd-1"} {
 		p.edges[id] = &api.Edge{ID: id, State: api.EdgeAlive, Status: &api.EdgeStatus{ID: id, Started: began,
@@ -45,8 +47,21 @@ func newPlay(t *testing.T) *play {
 }
 
 func (p *play) head(g state.Generation) {
-	follow(&p.aim, declared, mark(g), func(state.Mark) bool { return false }, p.now)
+	p.follow(g, func(state.Mark) bool { return false })
 	p.look()
+}
+
+// follow has the driver hear of a generation.
+func (p *play) follow(g state.Generation, passes func(state.Mark) bool) {
+	p.rules.head = mark(g)
+	r := p.rules
+	follow(&p.aim, &r, passes, p.now)
+}
+
+// act has a person act.
+func (p *play) act(action, reason string) error {
+	return Act(&p.aim, &Order{Action: action, By: "ann", Reason: reason, Newest: state.TenantState{Head: p.rules.head.Generation,
+		ID: p.rules.head.ID}}, p.now)
 }
 
 // look has the driver look once.
@@ -55,17 +70,20 @@ func (p *play) look() {
 	for _, id := range []string{"canary-1", "fra-1", "syd-1"} {
 		p.s.edges = append(p.s.edges, *p.edges[id])
 	}
-	if p.aim.Rollout.State != state.RolloutSoaking {
+	if p.aim.Rollout == nil || p.aim.Rollout.State != state.RolloutSoaking {
 		return
 	}
 	s := p.s
-	s.counts = map[string]state.Counts{} // those of the group alone are asked
+	s.counts, s.others = map[string]state.Counts{}, map[string]state.Counts{} // those of the group, and of later ones, are asked
 	for id, c := range p.s.counts {
-		if p.aim.Group(id) == p.aim.Rollout.Stage {
+		switch group := p.aim.Group(id); {
+		case group == p.aim.Rollout.Stage:
 			s.counts[id] = c
+		case group > p.aim.Rollout.Stage:
+			s.others[id] = c
 		}
 	}
-	watch(&p.aim, declared, &s, p.now)
+	watch(&p.aim, &s, p.now)
 }
 
 // serve has all edges serve what they are pointed at.
@@ -82,7 +100,20 @@ func (p *play) serve() {
 func (p *play) after(d time.Duration) {
 	for end := p.now.Add(d); p.now.Before(end); {
 		p.now = p.now.Add(time.Second)
+		p.clients()
 		p.look()
+	}
+}
+
+// clients ask each edge 100 times a second, a tenth of them for names that are not there.
+func (p *play) clients() {
+	for id, c := range p.s.counts {
+		if p.idle[id] {
+			continue
+		}
+		pools := map[string]uint64{"web/eu": c.Pools["web/eu"] + 40, "web/us": c.Pools["web/us"] + 40}
+		c.Answers, c.NXDomain, c.Pools = c.Answers+100, c.NXDomain+10, pools
+		p.s.counts[id] = c
 	}
 }
 
@@ -130,8 +161,8 @@ func TestAFailedGateGoesBack(t *testing.T) {
 		name, why string
 		fail      func(p *play)
 	}{
-		{"refused", "edge canary-1 refuses it: web would be empty", func(p *play) {
-			p.edges["canary-1"].Status.Held = []api.HeldTenant{{Tenant: "shop", Refused: 2, Why: "web would be empty"}}
+		{"refused", "edge canary-1 refuses it: shop/Service/web: it would be empty", func(p *play) {
+			p.edges["canary-1"].Status.Held = []api.HeldTenant{{Tenant: "shop", Refused: 2, Why: "shop/Service/web: it would be empty"}}
 		}},
 		{"crashed", "edge canary-1 crashed on it", func(p *play) {
 			p.edges["canary-1"].Status.Held = []api.HeldTenant{{Tenant: "shop", Refused: 2, Crashed: true}}
@@ -165,6 +196,7 @@ func TestAFailedGateGoesBack(t *testing.T) {
 		}},
 	} {
 		p := newPlay(t)
+		p.idle = everybody
 		p.serve()
 		p.head(2)
 		p.serve()
@@ -183,21 +215,32 @@ func TestAFailedGateGoesBack(t *testing.T) {
 	}
 }
 
-// TestWithinItsGatesARolloutGoesOn: what is allowed stops nothing, nor do shares of a few answers.
+var everybody = map[string]bool{"canary-1": true, "fra-1": true, "syd-1": true}
+
+// answer has an edge count more answers.
+func (p *play) answer(edge string, add state.Counts) {
+	c := p.s.counts[edge]
+	c.Answers, c.ServFail, c.NXDomain = c.Answers+add.Answers, c.ServFail+add.ServFail, c.NXDomain+add.NXDomain
+	pools := map[string]uint64{}
+	for _, pool := range []string{"web/eu", "web/us"} {
+		pools[pool] = c.Pools[pool] + add.Pools[pool]
+	}
+	c.Pools = pools
+	p.s.counts[edge] = c
+}
+
 func TestWithinItsGatesARolloutGoesOn(t *testing.T) {
-	for _, add := range []state.Counts{{Answers: 1000, ServFail: 9, NXDomain: 140, Pools: map[string]uint64{"web/eu": 600, "web/us": 400}},
-		{Answers: 99, ServFail: 99, Pools: map[string]uint64{"web/eu": 99}}} {
-		p := newPlay(t)
-		p.serve()
-		p.head(2)
-		p.serve()
-		p.after(time.Second)
-		c := p.s.counts["canary-1"]
-		c.Answers, c.ServFail, c.NXDomain = c.Answers+add.Answers, c.ServFail+add.ServFail, c.NXDomain+add.NXDomain
-		c.Pools = map[string]uint64{"web/eu": 4000 + add.Pools["web/eu"], "web/us": 4000 + add.Pools["web/us"]}
-		p.s.counts["canary-1"] = c
-		p.after(63 * time.Second)
-		p.expect(state.RolloutSoaking, 2, 2, 1)
+	p := newPlay(t)
+	p.idle = everybody
+	p.serve()
+	p.head(2)
+	p.serve()
+	p.after(time.Second)
+	p.answer("canary-1", state.Counts{Answers: 1000, ServFail: 9, NXDomain: 140, Pools: map[string]uint64{"web/eu": 600, "web/us": 400}})
+	p.after(63 * time.Second)
+	p.expect(state.RolloutSoaking, 2, 2, 1)
+	if p.aim.Rollout.Why != "" {
+		t.Errorf("why: %s", p.aim.Rollout.Why)
 	}
 }
 
@@ -205,7 +248,7 @@ func TestWithinItsGatesARolloutGoesOn(t *testing.T) {
 func TestWhatAGroupGaveBeforeIsKnownBeforeItIsPointed(t *testing.T) {
 	p := newPlay(t)
 	p.serve()
-	follow(&p.aim, declared, mark(2), func(state.Mark) bool { return false }, p.now)
+	p.follow(2, func(state.Mark) bool { return false })
 	p.expect(state.RolloutSoaking, 1, 1, 1)
 	p.look()
 	p.expect(state.RolloutSoaking, 2, 1, 1)
@@ -263,38 +306,39 @@ func TestBlindnessHolds(t *testing.T) {
 
 func TestOverridesWaitForNoRollout(t *testing.T) {
 	p := newPlay(t)
-	follow(&p.aim, declared, mark(2), func(since state.Mark) bool { return since == mark(1) }, p.now)
+	p.follow(2, func(since state.Mark) bool { return since == mark(1) })
 	p.expect(state.RolloutDone, 2, 2, 2)
 	p.head(3)
 	p.serve()
 	stop(&p.aim, "bad", "", p.now)
-	follow(&p.aim, declared, mark(4), func(since state.Mark) bool { return since == mark(3) }, p.now)
+	p.follow(4, func(since state.Mark) bool { return since == mark(3) })
 	p.expect(state.RolloutStopped, 2, 2, 2) // an override on top of what is bad makes nothing good
 	if p.aim.Rollout.Bad != mark(4) {
 		t.Errorf("bad is %v", p.aim.Rollout.Bad)
 	}
 }
 
-func TestADeclarationChangesOrEnds(t *testing.T) {
+func TestAnotherHistoryIsTakenAsItIs(t *testing.T) {
 	p := newPlay(t)
-	two := &spec.Rollout{Groups: declared.Groups[1:]}
-	follow(&p.aim, two, mark(1), nil, p.now)
-	p.expect(state.RolloutDone, 1, 1)
-	follow(&p.aim, nil, mark(1), nil, p.now)
-	if len(p.aim.Groups) > 0 || p.aim.Rollout != nil {
-		t.Errorf("without a rollout it is %+v", p.aim)
-	}
+	p.serve()
 	p.head(5)
-	p.expect(state.RolloutDone, 5, 5, 5)
-	p.head(3) // a restored store was accepted
-	p.expect(state.RolloutDone, 3, 3, 3)
+	p.follow(3, nil) // a restored store was accepted while a rollout went on: that is a person's matter
+	p.expect(state.RolloutSoaking, 5, 1, 1)
+	stop(&p.aim, "it is gone", "", p.now)
+	p.head(5)
+	p.expect(state.RolloutStopped, 1, 1, 1)
+	q := newPlay(t)
+	q.head(1)
+	reset(&q.aim, threeGroups.Groups, mark(5), q.now, "")
+	q.head(3)
+	q.expect(state.RolloutDone, 3, 3, 3)
 }
 
 func TestByHand(t *testing.T) {
 	p := newPlay(t)
 	act := func(action string, want bool) {
 		t.Helper()
-		err := Act(&p.aim, action, "ann", "ticket 1", p.now)
+		err := p.act(action, "ticket 1")
 		var refused *ActError
 		if (err == nil) != want || err != nil && !errors.As(err, &refused) {
 			t.Fatalf("%s: %v", action, err)
@@ -328,7 +372,7 @@ func TestByHand(t *testing.T) {
 		p.look()
 	}
 	p.expect(state.RolloutDone, 2, 2, 2)
-	if err := Act(&state.Aim{Tenant: "other"}, "pause", "ann", "", p.now); err == nil {
+	if err := Act(&state.Aim{Tenant: "other"}, &Order{Action: "pause", By: "ann"}, p.now); err == nil {
 		t.Error("there is none to pause")
 	}
 }
@@ -336,14 +380,14 @@ func TestByHand(t *testing.T) {
 func TestAGroupThatIsPromotedAtOnceIsPointedToo(t *testing.T) {
 	p := newPlay(t)
 	p.serve()
-	follow(&p.aim, declared, mark(2), func(state.Mark) bool { return false }, p.now) // and the driver has not looked since
+	p.follow(2, func(state.Mark) bool { return false }) // and the driver has not looked since
 	for stage, at := range [][]state.Generation{{2, 1, 1}, {2, 2, 1}} {
-		if err := Act(&p.aim, "promote", "ann", "", p.now); err != nil {
+		if err := p.act("promote", ""); err != nil {
 			t.Fatalf("of group %d: %v", stage, err)
 		}
 		p.expect(state.RolloutSoaking, at...)
 	}
-	if err := Act(&p.aim, "promote", "ann", "", p.now); err != nil {
+	if err := p.act("promote", ""); err != nil {
 		t.Fatal(err)
 	}
 	p.expect(state.RolloutDone, 2, 2, 2)

@@ -6,6 +6,8 @@ import (
 	"path"
 	"reflect"
 	"time"
+
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // Mark names one generation of a tenant. Without an ID its number alone does.
@@ -31,6 +33,10 @@ type Aim struct {
 	Accept Mark `json:"accept,omitzero"`
 	// Rollout is how far the rollout is; nil: there is none.
 	Rollout *Progress `json:"rollout,omitempty"`
+	// InForce is by what it is judged: what was declared where the groups are, which what is under way may change or delete. Own: it is
+	// the tenant's, and not the platform's. nil: a control of before wrote this.
+	InForce *spec.Rollout `json:"inForce,omitempty"`
+	Own     bool          `json:"own,omitempty"`
 }
 
 // AimedGroup is a group of edges, and the generation that it is pointed at.
@@ -81,19 +87,35 @@ func (a *Aim) Marks() (list []Mark) {
 
 // Progress is how far a rollout is.
 type Progress struct {
-	State string    `json:"state"`
-	From  Mark      `json:"from"`            // that all groups were at
-	To    Mark      `json:"to"`              // that they are led to
-	Stage int       `json:"stage"`           // the group that has it last
-	Since time.Time `json:"since,omitzero"`  // of the state, or the stage
-	Why   string    `json:"why,omitempty"`   // it is in that state
-	By    string    `json:"by,omitempty"`    // who brought it there; empty: control itself
-	Bad   Mark      `json:"bad,omitzero"`    // that it was led back from, until another one is newer
-	Soaks time.Time `json:"soaks,omitzero"`  // since when the whole group has it; zero: it has not
-	Waits []string  `json:"waits,omitempty"` // for what it waits, in words
+	State string `json:"state"`
+	From  Mark   `json:"from"` // that all groups were at
+	To    Mark   `json:"to"`   // that they are led to
+	// Brings is the tenant's own Rollout in what they are led to, which is in force once all are there; nil: it has none.
+	Brings *spec.Rollout `json:"brings,omitempty"`
+	Stage  int           `json:"stage"`           // the group that has it last
+	Since  time.Time     `json:"since,omitzero"`  // of the state, or the stage
+	Why    string        `json:"why,omitempty"`   // it is in that state
+	By     string        `json:"by,omitempty"`    // who brought it there; empty: control itself
+	Bad    Mark          `json:"bad,omitzero"`    // that it was led back from, until another one is newer
+	Soaks  time.Time     `json:"soaks,omitzero"`  // since when the whole group has it; zero: it has not
+	Waits  []string      `json:"waits,omitempty"` // for what it waits, in words
 	// Base are the counts of the group's edges when the stage began, but for Counts.Pools, which are in Pools, summed.
 	Base  map[string]Counts `json:"base,omitempty"`
 	Pools map[string]uint64 `json:"pools,omitempty"`
+	// Others are those of some edges that have not got it, to compare with.
+	Others map[string]Counts `json:"others,omitempty"`
+	// Untold are gates that cannot tell yet, in words: the group soaks longer.
+	Untold []string `json:"untold,omitempty"`
+	// Planned is what the generation is to do to answers, as far as it was worked out.
+	Planned []Flow `json:"planned,omitempty"`
+}
+
+// Flow is the part of a pool's answers that is to come from another one. To is empty where it is to come from none.
+type Flow struct {
+	Service string  `json:"service"`
+	From    string  `json:"from"`
+	To      string  `json:"to,omitempty"`
+	Part    float64 `json:"part"`
 }
 
 // Counts are what an edge counted of a tenant's answers since it started.
@@ -113,8 +135,8 @@ const (
 	RolloutStopped = "stopped" // it was led back, and waits for a newer generation, or a person
 )
 
-// mostAim bounds an aim: sixteen groups with their patterns, and the counts of a group's edges.
-const mostAim = 512 << 10
+// mostAim bounds an aim: sixteen groups with their patterns, thrice, and the counts of a group's edges.
+const mostAim = 1 << 20
 
 // Aims are which generations edges go by, by tenant.
 var Aims = Register(Kind[string, Aim]{
