@@ -130,17 +130,22 @@ func (s *Server) AllEdges(ctx context.Context) ([]api.Edge, error) {
 	return s.askAll(ctx, edges), nil
 }
 
-// Counts asks an edge what it counted of a tenant's answers.
-func (s *Server) Counts(ctx context.Context, edge, tenant string) (state.Counts, error) {
+// Counts asks an edge what it counted of a tenant's answers, and, if speed, how long one takes.
+func (s *Server) Counts(ctx context.Context, edge, tenant string, speed bool) (state.Counts, error) {
 	e, err := s.knownEdge(edge)
 	if err != nil {
 		return state.Counts{}, err
 	}
 	var out api.EdgeCounts
-	if err := s.fetch(ctx, e, "/edge/counts", url.Values{"tenant": {tenant}}, &out, &out.Edge); err != nil {
+	query := url.Values{"tenant": {tenant}}
+	if speed {
+		query.Set("speed", "")
+	}
+	if err := s.fetch(ctx, e, "/edge/counts", query, &out, &out.Edge); err != nil {
 		return state.Counts{}, err
 	}
-	return state.Counts{Started: out.Started, Answers: out.Answers, ServFail: out.ServFail, NXDomain: out.NXDomain, Pools: out.Pools}, nil
+	return state.Counts{Started: out.Started, Answers: out.Answers, ServFail: out.ServFail, NXDomain: out.NXDomain, Pools: out.Pools,
+		Nanos: out.Nanos}, nil
 }
 
 // Answers asks an edge whether it has an answer for a steered host.

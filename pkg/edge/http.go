@@ -7,6 +7,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/explain"
 	"github.com/gti/gtm/pkg/dnswire"
+	"github.com/gti/gtm/pkg/edge/canned"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
@@ -125,6 +126,9 @@ func (e *Edge) counts(w http.ResponseWriter, r *http.Request) {
 				out.Pools[c.Service+"/"+pool] = c.Answers[i].Load()
 			}
 		}
+	}
+	if r.URL.Query().Has("speed") {
+		out.Nanos = uint64(canned.Speed(v, tenant))
 	}
 	writeJSON(w, http.StatusOK, out)
 }

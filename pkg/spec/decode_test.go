@@ -233,7 +233,7 @@ tenant: shop
 name: shop
 spec:
   groups: [{name: canary, edges: [canary-*], soak: 5m}, {name: rest}]
-  gates: {servfail: 1%, nxdomain: 5%, shift: 20%, healthy: 50%, probes: [web.shop.gtm.example.]}
+  gates: {servfail: 1%, nxdomain: 5%, shift: 20%, latency: 50%, healthy: 50%, probes: [web.shop.gtm.example.]}
   updates: staged
 ---
 kind: Guard

@@ -40,6 +40,8 @@ type Gates struct {
 	NXDomain string `json:"nxdomain,omitempty" yaml:"nxdomain,omitempty"`
 	// Shift bounds which share of a service's answers may move between its pools, of services with metrics: true.
 	Shift string `json:"shift,omitempty" yaml:"shift,omitempty"`
+	// Latency bounds by how much an answer about the tenant's names may take longer than before, as edges of the group ask themselves.
+	Latency string `json:"latency,omitempty" yaml:"latency,omitempty"`
 	// Healthy is the least share of the tenant's monitored endpoints that is up.
 	Healthy string `json:"healthy,omitempty" yaml:"healthy,omitempty"`
 	// Probes are names of steered hosts that each edge of the group must have an answer for.
@@ -121,6 +123,7 @@ func (c *checker) gates(g *Gates) {
 	c.share("spec.gates.servfail", g.ServFail)
 	c.share("spec.gates.nxdomain", g.NXDomain)
 	c.share("spec.gates.shift", g.Shift)
+	c.share("spec.gates.latency", g.Latency)
 	c.share("spec.gates.healthy", g.Healthy)
 	if len(g.Probes) > maxProbes {
 		c.fail("spec.gates.probes", "", "%d names: there can be %d", len(g.Probes), maxProbes)

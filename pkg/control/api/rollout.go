@@ -12,6 +12,9 @@ type EdgeCounts struct {
 	NXDomain uint64 `json:"nxdomain"`
 	// Pools has the answers of the services with metrics, by service and pool, as in web/eu.
 	Pools map[string]uint64 `json:"pools,omitempty"`
+	// Nanos is how long an answer about a name of the tenant takes, as the edge asks itself; absent: it was not asked to, or has no such
+	// name.
+	Nanos uint64 `json:"nanos,omitempty"`
 }
 
 // Rollouts are those of all tenants that have one, by tenant.

@@ -37,8 +37,8 @@ type Store interface {
 type Eyes interface {
 	// AllEdges gives the edges that are known, as they are now.
 	AllEdges(ctx context.Context) ([]api.Edge, error)
-	// Counts asks an edge what it counted of a tenant's answers.
-	Counts(ctx context.Context, edge, tenant string) (state.Counts, error)
+	// Counts asks an edge what it counted of a tenant's answers; speed: and how long one takes.
+	Counts(ctx context.Context, edge, tenant string, speed bool) (state.Counts, error)
 	// Answers reports whether an edge has an answer for a steered host.
 	Answers(ctx context.Context, edge, host string) error
 	// Up tells how many of a tenant's monitored endpoints are up.

@@ -48,7 +48,7 @@ func (f *fleet) AllEdges(context.Context) (list []api.Edge, err error) {
 	return list, nil
 }
 
-func (f *fleet) Counts(_ context.Context, edge, _ string) (state.Counts, error) {
+func (f *fleet) Counts(_ context.Context, _, _ string, _ bool) (state.Counts, error) {
 	return state.Counts{Started: f.began}, nil
 }
 

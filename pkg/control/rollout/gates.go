@@ -104,6 +104,29 @@ func (g *share) judge(c *counted) (failed, cannot string) {
 		g.most), ""
 }
 
+// slowLooks is how often in a row an edge is slower than it may be, until that fails the gate: one look can fall into a bad moment.
+const slowLooks = 5
+
+// slower tells that an answer takes an edge longer than before, by more than may be; or that nobody can tell.
+func slower(g *spec.Gates, p *state.Progress, s *sight) (slow, cannot string) {
+	limit, err := spec.ParseShare(g.Latency)
+	if err != nil {
+		return "", ""
+	}
+	cannot = "gates.latency has no edge that can tell: none had a name of the tenant before"
+	for _, id := range slices.Sorted(maps.Keys(p.Base)) {
+		was, is := p.Base[id].Nanos, s.counts[id].Nanos
+		if was == 0 || is == 0 {
+			continue
+		}
+		if cannot = ""; slow == "" && float64(is) > float64(was)*(1+float64(limit)/100) {
+			slow = fmt.Sprintf("an answer takes edge %s %.1f µs, and took %.1f µs: gates.latency allows %s more", id, float64(is)/1000,
+				float64(was)/1000, g.Latency)
+		}
+	}
+	return slow, cannot
+}
+
 func percent(n, of uint64) float64 {
 	if of == 0 {
 		return 0

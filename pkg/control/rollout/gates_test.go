@@ -80,6 +80,58 @@ func TestAGroupWithoutHistory(t *testing.T) {
 	}
 }
 
+// TestSlowerAnswersFail where they are slower again and again; a bad moment holds the group, and no more.
+func TestSlowerAnswersFail(t *testing.T) {
+	fast := func() *play {
+		p := newPlay(t)
+		r := *threeGroups
+		r.Gates.Latency = "50%"
+		p.aim.InForce, p.rules.own, p.aim.Rollout.Brings = &r, &r, &r
+		for id, c := range p.s.counts {
+			c.Nanos = 1000
+			p.s.counts[id] = c
+		}
+		p.serve()
+		p.head(2)
+		p.serve()
+		return p
+	}
+	takes := func(p *play, nanos uint64, times time.Duration) {
+		c := p.s.counts["canary-1"]
+		c.Nanos = nanos
+		p.s.counts["canary-1"] = c
+		p.after(times * time.Second)
+	}
+	p := fast()
+	takes(p, 1500, 10)
+	p.expect(state.RolloutSoaking, 2, 1, 1)
+	takes(p, 1501, 4)
+	p.expect(state.RolloutSoaking, 2, 1, 1)
+	takes(p, 1400, 1)
+	takes(p, 1501, 4)
+	p.expect(state.RolloutSoaking, 2, 1, 1)
+	takes(p, 1501, 1)
+	p.expect(state.RolloutStopped, 1, 1, 1)
+	if got := p.aim.Rollout.Why; got != "an answer takes edge canary-1 1.5 µs, and took 1.0 µs: gates.latency allows 50% more" {
+		t.Errorf("why: %s", got)
+	}
+	late := fast()
+	takes(late, 1000, 59)
+	takes(late, 1600, 3) // its time is over, and it may be slow
+	late.expect(state.RolloutSoaking, 2, 1, 1)
+	takes(late, 1000, 2)
+	late.expect(state.RolloutSoaking, 2, 2, 1)
+	nobody := fast()
+	c := nobody.aim.Rollout.Base["canary-1"]
+	c.Nanos = 0
+	nobody.aim.Rollout.Base["canary-1"] = c
+	takes(nobody, 5000, 90)
+	nobody.expect(state.RolloutSoaking, 2, 1, 1)
+	if u := nobody.aim.Rollout.Untold; len(u) != 1 || !strings.HasPrefix(u[0], "gates.latency has no edge that can tell") {
+		t.Errorf("untold: %q", u)
+	}
+}
+
 // TestAShiftIsComparedWithItsPlan: what was planned may move, and what was not may not.
 func TestAShiftIsComparedWithItsPlan(t *testing.T) {
 	planned := []state.Flow{{Service: "web", From: "us", To: "eu", Part: 0.9}, {Service: "other", From: "eu", To: "us", Part: 1}}

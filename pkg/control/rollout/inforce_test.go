@@ -194,6 +194,47 @@ func TestWhoseRolloutIsInForce(t *testing.T) {
 	p.expect(state.RolloutDone, 5, 5)
 }
 
+// TestOneThatNobodyUnderstandsIsNotTheTenants: it goes by the platform's, and ends with that.
+func TestOneThatNobodyUnderstandsIsNotTheTenants(t *testing.T) {
+	p := newPlay(t)
+	p.aim, p.rules = state.Aim{Tenant: "shop"}, rules{platform: threeGroups}
+	p.head(1)
+	p.serve()
+	p.rules.unclear = true
+	p.head(2)
+	p.through(2)
+	p.head(2)
+	if p.expect(state.RolloutDone, 2, 2, 2); p.aim.Own {
+		t.Error("it is the tenant's own")
+	}
+	p.rules.platform = nil
+	p.head(2)
+	if p.aim.Groups != nil {
+		t.Errorf("the platform has none any more, and it is %+v", p.aim)
+	}
+}
+
+// TestThePlatformsIsInForceWhereThePlatformIs: for tenants, too, and not as it is declared.
+func TestThePlatformsIsInForceWhereThePlatformIs(t *testing.T) {
+	m := state.NewMirror()
+	key := spec.Key{Tenant: spec.Platform, Kind: spec.KindRollout, Name: spec.Platform}
+	is := func(want *spec.Rollout, values state.Values) {
+		t.Helper()
+		platform := state.TenantUpdate{Tenant: spec.Platform, Head: 1,
+			Put: []state.Version{{Generation: 1, Resource: &spec.Resource{Key: key, Spec: weak}}}}
+		m.Apply(state.Update{Full: true, Cursor: 1, Cluster: 7, Values: values,
+			Tenants: []state.TenantUpdate{platform, {Tenant: "shop", Head: 1}}})
+		if r := rulesOf(m, "shop"); r.first() != want {
+			t.Errorf("in force is %+v", r.platform)
+		}
+	}
+	groups := []state.AimedGroup{{Name: "rest", At: mark(1)}}
+	is(weak, state.Values{})
+	is(threeGroups, state.Aims.Put(state.Aim{Tenant: spec.Platform, Groups: groups, InForce: threeGroups}))
+	is(weak, state.Aims.Put(state.Aim{Tenant: spec.Platform, Groups: groups})) // a control of before wrote it
+	is(weak, state.Aims.Put(state.Aim{Tenant: spec.Platform, Accept: mark(1)}))
+}
+
 // TestNothingIsWrittenTwice: what was written, and read again, says what is declared.
 func TestNothingIsWrittenTwice(t *testing.T) {
 	r := *threeGroups

@@ -14,7 +14,7 @@ import (
 type quiet struct{}
 
 func (quiet) AllEdges(context.Context) ([]api.Edge, error) { return nil, nil }
-func (quiet) Counts(context.Context, string, string) (state.Counts, error) {
+func (quiet) Counts(context.Context, string, string, bool) (state.Counts, error) {
 	return state.Counts{Started: began}, nil
 }
 func (quiet) Answers(context.Context, string, string) error { return nil }

@@ -25,7 +25,7 @@ func (d *Driver) see(ctx context.Context, a *state.Aim, edges []api.Edge) sight 
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			counts, err := d.cfg.Eyes.Counts(ctx, e.ID, a.Tenant)
+			counts, err := d.cfg.Eyes.Counts(ctx, e.ID, a.Tenant, r.Gates.Latency != "")
 			var failed string
 			for _, host := range r.Gates.Probes {
 				if e.Status.Tenants[a.Tenant] != uint64(a.Rollout.To.Generation) {
@@ -71,7 +71,7 @@ func (d *Driver) countsElsewhere(ctx context.Context, a *state.Aim, edges []api.
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			if counts, err := d.cfg.Eyes.Counts(ctx, e.ID, a.Tenant); err == nil {
+			if counts, err := d.cfg.Eyes.Counts(ctx, e.ID, a.Tenant, false); err == nil {
 				mu.Lock()
 				defer mu.Unlock()
 				out[e.ID] = counts

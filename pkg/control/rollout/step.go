@@ -54,7 +54,7 @@ func follow(a *state.Aim, r *rules, passes func(since state.Mark) bool, now time
 	at := a.Groups[len(a.Groups)-1].At
 	switch {
 	case r.head.Same(at):
-		if p.State == state.RolloutDone && !a.Own && r.platform == nil {
+		if !a.Own && r.platform == nil {
 			end(a)
 		}
 	case r.head.Generation <= at.Generation: // another history was accepted
@@ -81,10 +81,21 @@ func watch(a *state.Aim, s *sight, now time.Time) {
 		a.Groups[p.Stage].At = p.To
 		return
 	}
+	was := p.Slow
 	why, untold := failure(a, r, edges, s)
 	if why != "" {
 		stop(a, why, "", now)
 		return
+	}
+	slow, cannot := slower(&r.Gates, p, s)
+	if p.Slow = 0; slow != "" {
+		if p.Slow = was + 1; p.Slow >= slowLooks {
+			stop(a, slow, "", now)
+			return
+		}
+	}
+	if cannot != "" {
+		untold = append(untold, cannot)
 	}
 	p.Waits, p.Untold = waits(edges, a.Tenant, p.To, s), untold
 	note(p, s, r.Gates.Shift != "")
@@ -96,7 +107,7 @@ func watch(a *state.Aim, s *sight, now time.Time) {
 		p.Soaks = now
 	}
 	soaked := now.Sub(p.Soaks)
-	if soaked < group.SoakTime() || len(untold) > 0 && soaked < untoldTimes*group.SoakTime() {
+	if soaked < group.SoakTime() || p.Slow > 0 || len(untold) > 0 && soaked < untoldTimes*group.SoakTime() {
 		return
 	}
 	promote(a, "", now)
@@ -134,7 +145,7 @@ func stop(a *state.Aim, why, by string, now time.Time) {
 
 // forget drops what was known of a group.
 func forget(p *state.Progress) {
-	p.Base, p.Pools, p.Others, p.Waits, p.Untold = nil, nil, nil, nil, nil
+	p.Base, p.Pools, p.Others, p.Waits, p.Untold, p.Slow = nil, nil, nil, nil, nil, 0
 }
 
 // groupOf gives a group as it is declared.

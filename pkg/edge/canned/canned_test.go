@@ -225,3 +225,13 @@ func BenchmarkCompare(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/name")
 }
+
+// TestSpeed: of names of the tenant, of which there are some.
+func TestSpeed(t *testing.T) {
+	_, v := two(t, newCompiler(t), compile.TenantChange{Tenant: "shop", Head: 2})
+	for tenant, some := range map[string]bool{"shop": true, spec.Platform: true, "other": false} {
+		if took := canned.Speed(v, tenant); took > 0 != some {
+			t.Errorf("of %s an answer takes %s", tenant, took)
+		}
+	}
+}

@@ -106,6 +106,8 @@ type Progress struct {
 	Others map[string]Counts `json:"others,omitempty"`
 	// Untold are gates that cannot tell yet, in words: the group soaks longer.
 	Untold []string `json:"untold,omitempty"`
+	// Slow is how often in a row an edge was slower than gates.latency allows.
+	Slow int `json:"slow,omitempty"`
 	// Planned is what the generation is to do to answers, as far as it was worked out.
 	Planned []Flow `json:"planned,omitempty"`
 }
@@ -125,6 +127,7 @@ type Counts struct {
 	ServFail uint64            `json:"servfail"`
 	NXDomain uint64            `json:"nxdomain"`
 	Pools    map[string]uint64 `json:"pools,omitempty"` // answers by service and pool, as in web/eu
+	Nanos    uint64            `json:"nanos,omitempty"` // that an answer takes, just then; 0: not known
 }
 
 // The states of a rollout.
