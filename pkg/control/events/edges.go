@@ -9,9 +9,9 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 )
 
-// edges makes events of generations that edges refuse.
+// edges makes events of generations that edges refuse. All of it is under Recorder.mu.
 type edges struct {
-	told [][]api.Edge                   // that were asked, and not looked at yet: Recorder.mu
+	news []api.Event                    // that are not noted yet
 	held map[string]map[string]refusing // by edge and tenant
 }
 
@@ -21,21 +21,17 @@ type refusing struct {
 	to         string
 }
 
-const (
-	// mostTold bounds what waits to be looked at: an older one says nothing that a newer one does not.
-	mostTold = 4
-	// mostRefusing is of how many edges that refuse a generation there are events: it tells the others nothing new.
-	mostRefusing = 20
-)
+// mostRefusing is of how many edges that refuse a generation there are events: the others tell nothing new.
+const mostRefusing = 20
 
-// Edges takes what edges say. It does not wait.
+// Edges takes what edges say, and keeps nothing of it: whoever asked them goes on to take out what others may not see.
 func (r *Recorder) Edges(all []api.Edge) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.edges.told = append(r.edges.told, all); len(r.edges.told) > mostTold {
-		r.edges.told = r.edges.told[1:]
+	if news := r.edges.look(all, r.cfg.Now()); len(news) > 0 {
+		r.edges.news = append(r.edges.news, news...)
+		r.rouse()
 	}
-	r.rouse()
 }
 
 // look gives what edges began to refuse, and what they take by now. Of one that was not heard nothing has changed.

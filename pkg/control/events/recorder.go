@@ -140,8 +140,8 @@ func (r *Recorder) Run(ctx context.Context) {
 func (r *Recorder) Work(ctx context.Context) {
 	r.mu.Lock()
 	news, pulses, leftOut := r.pending, r.pulses, r.leftOut
-	told := r.edges.told
-	r.edges.told = nil
+	ofEdges := r.edges.news
+	r.edges.news = nil
 	r.pending, r.pulses, r.changes, r.leftOut = nil, nil, 0, 0
 	r.mu.Unlock()
 	if leftOut > 0 {
@@ -156,10 +156,7 @@ func (r *Recorder) Work(ctx context.Context) {
 	for tenant, names := range r.pools.ripe(now) {
 		list = append(list, r.turn(tenant, r.pools.tenants[tenant].with(names...), nil, now)...)
 	}
-	list = append(list, r.rollouts.look(r, now)...)
-	for _, all := range told {
-		list = append(list, r.edges.look(all, now)...)
-	}
+	list = append(append(list, r.rollouts.look(r, now)...), ofEdges...)
 	r.note(ctx, append(list, r.judges(pulses, now)...))
 }
 
@@ -248,7 +245,10 @@ func (r *Recorder) begin(now time.Time) (list []api.Event) {
 		list = append(list, r.turn(tenant, slices.Sorted(maps.Keys(d.pools)), nil, now)...)
 	}
 	r.findProblems(now)
-	r.rollouts, r.edges.held = rollouts{}, nil // what is wrong there is told anew, under the names that it had
+	r.rollouts = rollouts{} // what is wrong there is told anew, under the names that it had
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.edges.held = nil
 	return list
 }
 

@@ -147,6 +147,17 @@ func TestEventsOfEdges(t *testing.T) {
 	}
 }
 
+// TestWhatWasAskedIsNotKept: whoever asked takes out of it what a tenant may not see, and none of that has become otherwise.
+func TestWhatWasAskedIsNotKept(t *testing.T) {
+	w := newWorld(t)
+	w.apply(state.Update{Full: true})
+	all := []api.Edge{w.refuses("fra-1", api.HeldTenant{Tenant: "shop", Refused: 2, Serves: 1, Why: "shop/x", Since: w.now})}
+	w.Edges(all)
+	all[0].Status.Held, all[0].Status.Tenants = nil, nil
+	w.Work(context.Background())
+	w.want("it is told as it was", "edge fra-1 on shop taken>refused")
+}
+
 // TestAGenerationThatAllRefuse is no flood of events.
 func TestAGenerationThatAllRefuse(t *testing.T) {
 	w := newWorld(t)

@@ -308,6 +308,8 @@ func TestOverridesWaitForNoRollout(t *testing.T) {
 	p := newPlay(t)
 	p.follow(2, func(since state.Mark) bool { return since == mark(1) })
 	p.expect(state.RolloutDone, 2, 2, 2)
+	p.follow(2, nil)
+	p.expect(state.RolloutDone, 2, 2, 2) // and the Rollout stays the tenant's own
 	p.head(3)
 	p.serve()
 	stop(&p.aim, "bad", "", p.now)
