@@ -280,13 +280,18 @@ func (d *Driver) watch(ctx context.Context, tenant string, edges []api.Edge) {
 	if !ok || a.InForce == nil || a.Rollout == nil || a.Rollout.State != state.RolloutSoaking || a.Rollout.Stage >= len(a.Groups) {
 		return
 	}
-	s := d.see(ctx, &a, edges)
-	next := clone(a)
+	_ = d.write(ctx, a, d.look(ctx, &a, edges))
+}
+
+// look gives what becomes of an aim by what is seen now.
+func (d *Driver) look(ctx context.Context, a *state.Aim, edges []api.Edge) state.Aim {
+	s := d.see(ctx, a, edges)
+	next := clone(*a)
 	if p := next.Rollout; p.Stage == 0 && !next.Groups[0].At.Same(p.To) {
-		p.Planned = d.plan(ctx, &a)
+		p.Planned = d.plan(ctx, a)
 	}
 	watch(&next, &s, d.cfg.Now().UTC())
-	_ = d.write(ctx, a, next)
+	return next
 }
 
 // passes reports whether what was changed since a generation waits for no rollout: overrides, and updates of zones by their keys, which

@@ -292,6 +292,33 @@ func TestWhatWaitedIsHeldByAnAbort(t *testing.T) {
 	p.expect(state.RolloutSoaking, 3, 1, 1)
 }
 
+// TestWhatWaitedBringsItsRollout: and what is resumed keeps that which it brought.
+func TestWhatWaitedBringsItsRollout(t *testing.T) {
+	p := newPlay(t)
+	p.serve()
+	p.head(2)
+	p.serve()
+	p.rules.own = weak
+	p.head(3)
+	for range 2 {
+		if err := p.act("abort", ""); err != nil {
+			t.Fatal(err)
+		}
+		p.stored()
+		if err := p.act("resume", ""); err != nil {
+			t.Fatal(err)
+		}
+		p.look()
+		p.expect(state.RolloutSoaking, 3, 1, 1)
+	}
+	p.through(3)
+	p.head(4)
+	p.expect(state.RolloutSoaking, 4, 3)
+	if !p.aim.Own {
+		t.Error("it is not the tenant's own")
+	}
+}
+
 func TestNotes(t *testing.T) {
 	m := state.NewMirror()
 	put := func(tenant string, g state.Generation, r *spec.Rollout) {

@@ -81,6 +81,16 @@ func TestWhatAGenerationIsPlannedToDo(t *testing.T) {
 		return state.MarkOf(s)
 	}
 	a := &state.Aim{Tenant: "shop", InForce: threeGroups, Rollout: &state.Progress{From: at(1), To: at(2)}}
+	begun := state.Aim{Tenant: "shop"}
+	start(&begun, &rules{own: threeGroups, head: at(1)}, began, "")
+	begin(&begun, at(2), threeGroups, began)
+	if next := d.look(t.Context(), &begun, nil); len(next.Rollout.Planned) != 1 || next.Groups[0].At != at(2) {
+		t.Errorf("before the first group is pointed, planned is %+v", next.Rollout.Planned)
+	}
+	begun.Groups[0].At = at(2)
+	if next := d.look(t.Context(), &begun, nil); len(next.Rollout.Planned) != 0 {
+		t.Errorf("it is worked out again and again: %+v", next.Rollout.Planned)
+	}
 	for _, newer := range []bool{false, true} {
 		if newer { // and the state of the generation is to be read
 			commit("shop", service("web", "metrics: true, rules: [{pools: [us]}]"))

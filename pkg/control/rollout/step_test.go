@@ -60,8 +60,12 @@ func (p *play) follow(g state.Generation, passes func(state.Mark) bool) {
 
 // act has a person act.
 func (p *play) act(action, reason string) error {
-	return Act(&p.aim, &Order{Action: action, By: "ann", Reason: reason, Newest: state.TenantState{Head: p.rules.head.Generation,
-		ID: p.rules.head.ID}}, p.now)
+	newest := state.TenantState{Head: p.rules.head.Generation, ID: p.rules.head.ID}
+	if p.rules.own != nil {
+		newest.Resources = state.NewResources(state.Version{Generation: newest.Head, Resource: &spec.Resource{Key: spec.Key{Tenant: "shop",
+			Kind: spec.KindRollout, Name: "shop"}, Spec: p.rules.own}})
+	}
+	return Act(&p.aim, &Order{Action: action, By: "ann", Reason: reason, Newest: newest}, p.now)
 }
 
 // look has the driver look once.
