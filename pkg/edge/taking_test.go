@@ -254,6 +254,37 @@ func TestACrashOnAGenerationIsKnownAfterTheRestart(t *testing.T) {
 	quiet.always("web.shop.gtm.example.", "A", european, "NOERROR 198.51.100.9")
 }
 
+// TestACrashOnAnOverrideIsKnownAfterTheRestart: also of a tenant that a rollout holds at an older generation.
+func TestACrashOnAnOverrideIsKnownAfterTheRestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := start(t, dir, func(c *Config) { c.Trial = time.Hour })
+	full := everything(t, 1)
+	full.Values = state.Aims.Put(state.Aim{Tenant: "shop", Groups: []state.AimedGroup{{Name: "rest", At: state.Mark{Generation: 1}}}})
+	r.tell(full)
+	r.ready()
+	gtmtest.Eventually(t, "the first state is on disk", func() error {
+		_, err := os.Stat(filepath.Join(dir, "snapshot", "base"))
+		return err
+	})
+	drain := delta(t, 2, declared.Resources(t, `
+kind: Override
+tenant: shop
+name: drain-eu
+spec: {pool: eu, state: drain, reason: test, author: test, expires: 2100-01-01T00:00:00Z}
+`)...)
+	r.tell(drain)
+	r.expect("web.shop.gtm.example.", "A", european, "NOERROR "+usA)
+	left := copied(t, dir)
+	r.stop()
+	again := start(t, left, func(c *Config) { c.Crashed = true })
+	again.ready()
+	again.logged("THIS EDGE CRASHED ON A GENERATION", "shop@2")
+	again.tell(drain)
+	again.refuses("shop", 2, 1, "crashed on its overrides")
+	again.always("web.shop.gtm.example.", "A", european, "NOERROR "+euA)
+}
+
 // TestWhatPassedItsTrialIsOnDisk: an edge that is killed later starts from it.
 func TestWhatPassedItsTrialIsOnDisk(t *testing.T) {
 	t.Parallel()
@@ -340,10 +371,11 @@ func TestAStartReadsWhatIsMissingAtOnce(t *testing.T) {
 	full.Values = state.Aims.Put(aims...)
 	var mu sync.Mutex
 	reading, most, all := 0, 0, make(chan struct{})
+	release := sync.OnceFunc(func() { close(all) })
 	r.store.asked = func(string) {
 		mu.Lock()
 		if reading++; reading == missingOnce {
-			close(all)
+			release()
 		}
 		most = max(most, reading)
 		mu.Unlock()
