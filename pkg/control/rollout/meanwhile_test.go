@@ -2,11 +2,13 @@ package rollout
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/gtmtest/etcds"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -73,5 +75,36 @@ func TestWhatAPersonDidMeanwhileHolds(t *testing.T) {
 	})
 	if a := put(func(*state.Aim) error { return nil }); a.Rollout.Stage != 1 {
 		t.Errorf("it was not elected: %+v", a.Rollout)
+	}
+}
+
+// TestOthersAreAskedToCompareWith: some of those that have not got the generation, where a gate compares.
+func TestOthersAreAskedToCompareWith(t *testing.T) {
+	d, err := New(Config{Mirror: state.NewMirror(), Eyes: quiet{}, Now: func() time.Time { return began }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var edges []api.Edge
+	for _, id := range []string{"canary-1", "canary-2"} {
+		edges = append(edges, api.Edge{ID: id, Status: &api.EdgeStatus{ID: id, Started: began}})
+	}
+	edges = append(edges, api.Edge{ID: "fra-silent"})
+	for i := range 2 * othersMost {
+		id := fmt.Sprint("fra-", i)
+		edges = append(edges, api.Edge{ID: id, Status: &api.EdgeStatus{ID: id, Started: began}})
+	}
+	for _, c := range []struct {
+		gates  spec.Gates
+		others int
+	}{{spec.Gates{ServFail: "1%"}, othersMost}, {spec.Gates{NXDomain: "1%"}, othersMost}, {spec.Gates{Healthy: "50%"}, 0}} {
+		a := state.Aim{Tenant: "shop"}
+		start(&a, &rules{own: &spec.Rollout{Groups: threeGroups.Groups, Gates: c.gates}, head: mark(1)}, began, "")
+		begin(&a, mark(2), nil, began)
+		next := d.look(t.Context(), &a, edges)
+		_, silent := next.Rollout.Others["fra-silent"]
+		_, canary := next.Rollout.Others["canary-1"]
+		if n := len(next.Rollout.Others); n != c.others || silent || canary || len(next.Rollout.Base) != 2 {
+			t.Errorf("%+v: %d others, of the group %d", c.gates, n, len(next.Rollout.Base))
+		}
 	}
 }
