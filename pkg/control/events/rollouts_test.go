@@ -49,6 +49,10 @@ func TestEventsOfRollouts(t *testing.T) {
 	step("the rollout of shop soaking>paused", "shop@2: at group canary (by hand), by ann", paused)
 	soaking.By = "ann"
 	step("the rollout of shop paused>resumed", "shop@2: at group canary, by ann", soaking)
+	newer := soaking
+	newer.To, newer.By = at(9), ""
+	step("the rollout of shop soaking>begun", "shop@9: group canary is first", newer) // what came between was not seen
+	step("the rollout of shop soaking>begun", "shop@2: group canary is first", soaking)
 	second := soaking
 	second.Stage, second.By = 1, ""
 	step("the rollout of shop soaking>reached", "shop@2: group rest gets it", second)
@@ -82,6 +86,7 @@ func TestRolloutsAreMadeUpFor(t *testing.T) {
 	failed := state.Progress{State: state.RolloutStopped, From: at(1), To: at(2), Why: "bad", Since: w.now.Add(-time.Hour)}
 	full := state.Update{Full: true, Values: state.Aims.Put(state.Aim{Tenant: "shop", Rollout: &failed,
 		Groups: []state.AimedGroup{{Name: "rest", At: at(1)}}})}
+	w.Work(context.Background()) // the clock comes before the store
 	w.apply(full)
 	w.want("it stood so", "")
 	if list := w.Problems(""); len(list) != 1 {

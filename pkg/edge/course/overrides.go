@@ -1,6 +1,9 @@
 package course
 
 import (
+	"slices"
+
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
 
@@ -27,15 +30,18 @@ func (c *Course) overridesRefused(name string, t *tenant) *Refusal {
 	return &Refusal{Mark: state.MarkOf(t.heard), Crashed: true, Since: c.started, Why: "this edge crashed on its overrides"}
 }
 
+// otherOverrides reports whether overrides differ, whatever else does.
+func otherOverrides(d state.TenantUpdate) bool {
+	return slices.ContainsFunc(d.Put, func(v state.Version) bool { return v.Resource.Kind == spec.KindOverride }) ||
+		slices.ContainsFunc(d.Deleted, func(k spec.Key) bool { return k.Kind == spec.KindOverride })
+}
+
 // OnTrial gives Taken, and the generations of which nothing but overrides was taken, over an older one: an edge can crash on these, too.
 func (c *Course) OnTrial() map[string]state.Mark {
 	on := c.Taken()
 	for name := range c.touched {
 		t := c.tenants[name]
-		if _, taken := on[name]; t == nil || taken || t.good.Head == 0 || state.MarkOf(t.heard).Same(state.MarkOf(t.good)) {
-			continue
-		}
-		if d := difference(name, t.good, t.served); len(d.Put)+len(d.Deleted) > 0 {
+		if _, taken := on[name]; t != nil && !taken && t.good.Head != 0 && otherOverrides(difference(name, t.good, t.served)) {
 			on[name] = state.MarkOf(t.heard)
 		}
 	}

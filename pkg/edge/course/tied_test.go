@@ -143,6 +143,43 @@ func TestAnOverrideThatCrashesEdges(t *testing.T) {
 	again.expect(t, "1: o@3 p@1 q@3") // it is accepted
 	again.tell(pointed(h.mark(1)))
 	again.expect(t, "1: o@1 p@1")
+	again.Published()
 	again.tell(h.commit(nil, drain("shop", "q", 0).Resource.Key))
 	again.expect(t, "1: o@3 p@1")
+	again.Published()
+	again.tell(h.commit(nil, drain("shop", "o", 0).Resource.Key))
+	if on := again.OnTrial(); on["shop"] != h.mark(5) { // that one ends is news as well
+		t.Errorf("on trial is %v", on)
+	}
+	again.Published()
+	again.tell(h.commit(versions(pool("shop", "p", 6))))
+	again.tell(pointed(h.mark(2)))
+	u, _ := again.Fetched("shop", h.at(2))
+	again.mirror.Apply(u)
+	again.Published()
+	again.tell(pointed(h.mark(1))) // to go back is no trial of what is newest
+	if on := again.OnTrial(); len(on) > 0 {
+		t.Errorf("on trial is %v", on)
+	}
+
+	h.commit(versions(drain("shop", "o", 7)))
+	fresh := newFollower(map[string]state.Mark{"shop": h.mark(7)}) // it has nothing to stay at
+	told = h.full()
+	told.Values = pointed(h.mark(3)).Values
+	fresh.tell(told)
+	u, _ = fresh.Fetched("shop", h.at(3))
+	fresh.mirror.Apply(u)
+	fresh.expect(t, "3: o@7 p@2")
+}
+
+// TestWhatIsToldOfATiedTenantIsHeard: with what of it is broken.
+func TestWhatIsToldOfATiedTenantIsHeard(t *testing.T) {
+	shop, platform, f := two(t, atOnce)
+	u := shop.commit(versions(pool("shop", "p", 3)))
+	u.Tenants[0].Broken = []state.BrokenResource{{Key: pool("shop", "q", 3).Resource.Key}}
+	u.Tenants = append(platform.commit(versions(pool(spec.Platform, "z", 3))).Tenants, u.Tenants...)
+	out := f.Take(u)
+	if len(out.Tenants) != 2 || len(out.Tenants[1].Broken) != 1 || out.Tenants[1].Head != 3 {
+		t.Errorf("it is to be served: %+v", out.Tenants)
+	}
 }
