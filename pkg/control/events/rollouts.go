@@ -19,9 +19,6 @@ type rollouts struct {
 // look gives what became of rollouts since the last look.
 func (l *rollouts) look(r *Recorder, now time.Time) (list []api.Event) {
 	is := state.Aims.All(r.cfg.Mirror)
-	if l.known == nil && r.cursor.Revision == 0 {
-		return nil // the store has not been heard yet
-	}
 	first, since := l.known == nil, time.Time{}
 	if first {
 		since = r.cfg.Log.Status().Since

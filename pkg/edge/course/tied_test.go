@@ -105,6 +105,9 @@ func TestAnOverrideThatCrashesEdges(t *testing.T) {
 	first := h.commit(versions(pool("shop", "p", 1), drain("shop", "o", 1)))
 	first.Values = pointed(h.mark(1)).Values
 	f.tell(first)
+	if on := f.OnTrial(); len(on) > 0 {
+		t.Errorf("the first state is on trial: %v", on)
+	}
 	f.Published()
 	snapshot := h.full()
 	snapshot.Values = first.Values
@@ -175,11 +178,11 @@ func TestAnOverrideThatCrashesEdges(t *testing.T) {
 // TestWhatIsToldOfATiedTenantIsHeard: with what of it is broken.
 func TestWhatIsToldOfATiedTenantIsHeard(t *testing.T) {
 	shop, platform, f := two(t, atOnce)
-	u := shop.commit(versions(pool("shop", "p", 3)))
-	u.Tenants[0].Broken = []state.BrokenResource{{Key: pool("shop", "q", 3).Resource.Key}}
+	u := shop.full()
+	u.Tenants[0].Broken = []state.BrokenResource{{Key: pool("shop", "q", 2).Resource.Key}}
 	u.Tenants = append(platform.commit(versions(pool(spec.Platform, "z", 3))).Tenants, u.Tenants...)
 	out := f.Take(u)
-	if len(out.Tenants) != 2 || len(out.Tenants[1].Broken) != 1 || out.Tenants[1].Head != 3 {
+	if len(out.Tenants) != 2 || len(out.Tenants[1].Broken) != 1 || out.Tenants[1].Head != 2 {
 		t.Errorf("it is to be served: %+v", out.Tenants)
 	}
 }
