@@ -30,7 +30,8 @@ where a gate fails. Drains, shifts and other overrides wait for no rollout.`,
 		a.rolloutActCmd("resume", "Go on with a rollout that was paused, or stopped",
 			"Go on with a rollout: one that was paused soaks anew where it is, one that was stopped begins again at the first group."),
 		a.rolloutActCmd("abort", "Point all groups back at the generation before",
-			`Point all groups back at the generation before. What is declared stays declared: a newer change begins the next rollout.`),
+			`Point all groups back at the generation before. What is declared stays declared, also what was declared meanwhile, and waits: a
+newer change begins the next rollout, and so does gtmctl rollout resume.`),
 		a.rolloutActCmd("promote", "Point the next group at the generation, without waiting",
 			"Point the next group at the generation, without waiting for the soak time; of the last group: end the rollout."))
 	return c
