@@ -50,6 +50,17 @@ func TestGuardsSeeWhatAnOverrideHides(t *testing.T) {
 	}
 }
 
+// TestABoundIsToldOnce: now, where it is passed already now.
+func TestABoundIsToldOnce(t *testing.T) {
+	ch, _, now := guarded(t, "")
+	mustApply(t, ch, Input{Put: decode(t, "kind: Override\ntenant: shop\nname: s\nspec: {service: web, rule: r, pool: us, weight: 150, "+
+		"reason: x, expires: "+now.Add(time.Hour).Format(time.RFC3339)+"}\n"+guardOf("shop", "{largestShift: {change: 10%}}"))})
+	_, err := ch.Apply(context.Background(), mustPlan(t, ch, Input{Put: decode(t, webOf(99))}))
+	if fields, _ := refusals(err); len(fields) != 1 || !strings.Contains(err.Error(), "24.3% of its answers would come") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestADrainCanBeProlonged, and taken back by itself: nothing moves but what was let pass when it was made.
 func TestADrainCanBeProlonged(t *testing.T) {
 	ch, _, now := guarded(t, "")

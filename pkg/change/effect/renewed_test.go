@@ -48,6 +48,10 @@ func TestAddressesThatAreNewToAPool(t *testing.T) {
 		{"and gets some", endpointsOf("a=192.0.2.1", "b=192.0.2.2*0"), endpointsOf("a=192.0.2.1", "b=192.0.2.2"), 0.5},
 		{"and gets some by an override", endpointsOf("a=192.0.2.1", "b=192.0.2.2*0"), endpointsOf("a=192.0.2.1", "b=192.0.2.2*0") +
 			override("w", "pool: eu, endpoint: b, weight: 3"), 0.75},
+		{"a weight of 0 by an override is taken back", endpointsOf("a=192.0.2.1", "b=192.0.2.2") +
+			override("w", "pool: eu, endpoint: b, weight: 0"), endpointsOf("a=192.0.2.1", "b=192.0.2.2"), 0},
+		{"a weight by an override is declared", endpointsOf("a=192.0.2.1", "b=192.0.2.2*0") +
+			override("w", "pool: eu, endpoint: b, weight: 3"), endpointsOf("a=192.0.2.1", "b=192.0.2.2*3"), 0},
 		{"drained", endpointsOf("a=192.0.2.1", "b=192.0.2.2"), endpointsOf("a=192.0.2.1", "b=192.0.2.2") + drained, 0},
 		{"a drain is taken back", endpointsOf("a=192.0.2.1", "b=192.0.2.2") + drained, endpointsOf("a=192.0.2.1", "b=192.0.2.2"), 0},
 		{"comes drained", endpointsOf("b=192.0.2.2"), endpointsOf("a=192.0.2.1", "b=192.0.2.2") + drained, 0.5},
