@@ -119,3 +119,19 @@ func TestBinding(t *testing.T) {
 		}
 	}
 }
+
+// TestAFreezeIsOfAllTenantsThatItRefuses, not of the first alone: who breaks the glass for one may not for the other.
+func TestAFreezeIsOfAllTenantsThatItRefuses(t *testing.T) {
+	now := time.Date(2030, 12, 24, 0, 0, 0, 0, time.UTC)
+	frozen := "freeze: [{from: 2030-12-20T18:00:00+01:00, until: 2031-01-02T06:00:00+01:00}]"
+	for body, want := range map[string]string{"{" + frozen + "}": "[bar cafe shop]",
+		"{tenants: [cafe, shop], " + frozen + "}": "[cafe shop]", "{approval: {}}": "[bar cafe shop]"} {
+		c := &Change{Guards: []*spec.Resource{guard(t, spec.Platform, body)}, Now: now}
+		for _, tenant := range []string{"bar", "cafe", "shop", "cafe"} {
+			c.Steps = append(c.Steps, Step{Key: spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: "eu"}})
+		}
+		if got := Judge(c); len(got) != 1 || fmt.Sprint(got[0].Tenants) != want {
+			t.Errorf("%s says %+v", body, got)
+		}
+	}
+}
