@@ -24,6 +24,8 @@ func TestGuardsSeeWhatAnOverrideHides(t *testing.T) {
 	}{
 		{"shift", "{largestShift: {change: 30%}}", webOf(1), webOf(49), "spec.largestShift.change", "49% of its answers would come from " +
 			"another pool", false},
+		{"shift, to where the drain has sent them", "{largestShift: {change: 30%}}", webOf(100), webOf(79), "spec.largestShift.change",
+			"50% of its answers would come from another pool", false},
 		{"shift, by addresses", "{largestShift: {change: 30%}}", other, smaller, "spec.largestShift.change",
 			"50% of its answers would come from addresses that are new to their pool", false},
 		{"hour", "{largestShift: {hour: 30%}}", webOf(1), webOf(49), "spec.largestShift.hour", "49% of its answers", false},
@@ -143,7 +145,7 @@ func TestTheStateOfAnHourAgoIsFound(t *testing.T) {
 		m.records["shop"] = append(m.records["shop"], state.Record{Tenant: "shop", Generation: state.Generation(g + 1),
 			Time: clock.Add(time.Duration(g/3) * time.Second)})
 	}
-	for _, damaged := range []int{10, 1000, 1001, 1002, 3000, 4990} {
+	for _, damaged := range []int{10, 1000, 1001, 1002, 2490, 3000, 4990} {
 		m.records["shop"][damaged].Time = time.Time{}
 	}
 	now := &State{tenants: map[string]state.TenantState{"shop": {Head: all}}}

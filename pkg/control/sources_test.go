@@ -313,6 +313,24 @@ func TestRebuildPutsBackWhatWasFound(t *testing.T) {
 	}
 }
 
+// TestWhoPushesBreaksTheGlassAsTheGuardSays.
+func TestWhoPushesBreaksTheGlassAsTheGuardSays(t *testing.T) {
+	for breaks, code := range map[string]int{"": http.StatusConflict, spec.RoleOperator: http.StatusOK} {
+		w := newAccessWorld(t)
+		withSources(t, w)
+		token := w.token(t, "shop", "scaler", "operator")
+		if rec := w.as(t, token, http.MethodPut, "/v1/endpoints/shop/found/fleet", pushOf("192.0.2.1")); rec.Code != http.StatusOK {
+			t.Fatal(rec.Code, rec.Body)
+		}
+		w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 43, Put: []state.Version{{Generation: 43,
+			Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindGuard, Name: "careful"},
+				Spec: &spec.Guard{LeastCapacity: "70%", BreakGlass: breaks}}}}}}})
+		if rec := w.breaks(token, http.MethodDelete, "/v1/endpoints/shop/found/fleet", ""); rec.Code != code {
+			t.Errorf("%q: %d %s", breaks, rec.Code, rec.Body)
+		}
+	}
+}
+
 // TestPushesAreJudgedAndNoted: a list that leaves too little is refused, and each list that says something new stands in the audit log.
 func TestPushesAreJudgedAndNoted(t *testing.T) {
 	w := audited(t)
