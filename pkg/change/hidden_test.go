@@ -273,3 +273,26 @@ func TestAPlanIsJudgedOnWhatItIsMadeOn(t *testing.T) {
 		t.Errorf("judged %d times, on states that were gone", asked)
 	}
 }
+
+// TestWhatAPlanStandsOn is the tenants that it changes, relies on, and concerns, and the platform, whose guards and policies count.
+func TestWhatAPlanStandsOn(t *testing.T) {
+	at := func(moved string) *State {
+		s := &State{tenants: map[string]state.TenantState{}}
+		for _, tenant := range []string{"platform", "shop", "cafe", "bar", "other"} {
+			s.tenants[tenant] = state.TenantState{Head: 1, ID: "a"}
+		}
+		if tenant, other, _ := strings.Cut(moved, " "); other != "" { // the same number in a store that went back
+			s.tenants[tenant] = state.TenantState{Head: 1, ID: "b"}
+		} else if tenant != "" {
+			s.tenants[tenant] = state.TenantState{Head: 2, ID: "b"}
+		}
+		return s
+	}
+	p := &Plan{state: at(""), ground: map[string]bool{"shop": true}, Parts: []Part{{Tenant: "cafe", Reads: []string{"bar"}}}}
+	for moved, want := range map[string]bool{"": true, "other": true, "platform": false, "shop": false, "cafe": false, "bar": false,
+		"shop again": false} {
+		if got := p.standsOn(at(moved)); got != want {
+			t.Errorf("%q moved: %v", moved, got)
+		}
+	}
+}
