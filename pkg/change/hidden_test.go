@@ -296,3 +296,29 @@ func TestWhatAPlanStandsOn(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAChangeConcernsMovesWhileItIsJudged: the platform moves a site, and meanwhile a tenant has its clients go to the nearest one.
+func TestWhatAChangeConcernsMovesWhileItIsJudged(t *testing.T) {
+	site := func(name string, lat, lon int) Input {
+		return Input{Put: decode(t, fmt.Sprintf("kind: Site\ntenant: platform\nname: %s\nspec: {region: EU-DE, location: {lat: %d, lon: %d}}\n",
+			name, lat, lon))}
+	}
+	_, m, now := guarded(t, "")
+	other := New(Config{Store: m, Now: func() time.Time { return *now }})
+	mustApply(t, other, site("fra", 40, 10))
+	mustApply(t, other, site("iad", 38, -77))
+	mustApply(t, other, Input{Put: decode(t, webOf(0)+guardOf("shop", "{largestShift: {change: 30%}}"))})
+	asked := 0
+	ch := New(Config{Store: m, Now: func() time.Time { return *now }, World: func() (*effect.World, error) {
+		if asked++; asked == 2 {
+			mustApply(t, other, Input{Put: decode(t, nearby("")), BreakGlass: "test", MayBreak: anybody})
+		}
+		return builtinWorld()
+	}})
+	plan := mustPlan(t, ch, site("fra", -40, -150))
+	mustApply(t, other, site("late", 0, 0)) // another process comes first
+	_, err := ch.Apply(context.Background(), plan)
+	if fields, _ := refusals(err); len(fields) != 1 || asked != 3 {
+		t.Errorf("got %v, judged %d times", err, asked)
+	}
+}
