@@ -300,8 +300,8 @@ func TestWhatAPlanStandsOn(t *testing.T) {
 // TestWhatAChangeConcernsMovesWhileItIsJudged: the platform moves a site, and meanwhile a tenant has its clients go to the nearest one.
 func TestWhatAChangeConcernsMovesWhileItIsJudged(t *testing.T) {
 	site := func(name string, lat, lon int) Input {
-		return Input{Put: decode(t, fmt.Sprintf("kind: Site\ntenant: platform\nname: %s\nspec: {region: EU-DE, location: {lat: %d, lon: %d}}\n",
-			name, lat, lon))}
+		return Input{Put: decode(t, fmt.Sprintf("kind: Site\ntenant: platform\nname: %s\nspec: {region: EU-DE, "+
+			"location: {lat: %d, lon: %d}}\n", name, lat, lon))}
 	}
 	_, m, now := guarded(t, "")
 	other := New(Config{Store: m, Now: func() time.Time { return *now }})

@@ -357,6 +357,11 @@ func TestPushesAreJudgedAndNoted(t *testing.T) {
 	limit(&spec.Guard{LeastCapacity: "70%", LargestShift: &spec.LargestShift{Change: "1%"}})
 	push(http.StatusOK, "192.0.2.1", "192.0.2.2")
 	push(http.StatusOK, "192.0.2.1", "192.0.2.2") // says nothing new
+	longer := pushOf("192.0.2.1", "192.0.2.2")
+	longer.For = "1h" // is written, and says nothing new of endpoints
+	if rec := w.ask(t, http.MethodPut, "/v1/endpoints/shop/found/fleet", longer, nil); rec.Code != http.StatusOK {
+		t.Fatal(rec.Code, rec.Body)
+	}
 	body := push(http.StatusConflict, "192.0.2.1")
 	if !strings.Contains(body, "66.7% of the endpoints of its rules would take clients (now 100%): at least 70% must") ||
 		!strings.Contains(body, "shop/Guard/careful refuses this; nothing was taken, and what was pushed before holds on") {
