@@ -24,6 +24,8 @@ func TestGuardsSeeWhatAnOverrideHides(t *testing.T) {
 	}{
 		{"shift", "{largestShift: {change: 30%}}", webOf(1), webOf(49), "spec.largestShift.change", "49% of its answers would come from " +
 			"another pool", false},
+		{"shift, to where the drain has sent them", "{largestShift: {change: 30%}}", webOf(100), webOf(79), "spec.largestShift.change",
+			"50% of its answers would come from another pool", false},
 		{"shift, by addresses", "{largestShift: {change: 30%}}", other, smaller, "spec.largestShift.change",
 			"50% of its answers would come from addresses that are new to their pool", false},
 		{"hour", "{largestShift: {hour: 30%}}", webOf(1), webOf(49), "spec.largestShift.hour", "49% of its answers", false},
@@ -47,6 +49,17 @@ func TestGuardsSeeWhatAnOverrideHides(t *testing.T) {
 			}
 			mustApply(t, ch, Input{Put: decode(t, c.passes)})
 		})
+	}
+}
+
+// TestABoundIsToldOnce: now, where it is passed already now.
+func TestABoundIsToldOnce(t *testing.T) {
+	ch, _, now := guarded(t, "")
+	mustApply(t, ch, Input{Put: decode(t, "kind: Override\ntenant: shop\nname: s\nspec: {service: web, rule: r, pool: us, weight: 150, "+
+		"reason: x, expires: "+now.Add(time.Hour).Format(time.RFC3339)+"}\n"+guardOf("shop", "{largestShift: {change: 10%}}"))})
+	_, err := ch.Apply(context.Background(), mustPlan(t, ch, Input{Put: decode(t, webOf(99))}))
+	if fields, _ := refusals(err); len(fields) != 1 || !strings.Contains(err.Error(), "24.3% of its answers would come") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -132,7 +145,7 @@ func TestTheStateOfAnHourAgoIsFound(t *testing.T) {
 		m.records["shop"] = append(m.records["shop"], state.Record{Tenant: "shop", Generation: state.Generation(g + 1),
 			Time: clock.Add(time.Duration(g/3) * time.Second)})
 	}
-	for _, damaged := range []int{10, 1000, 1001, 1002, 3000, 4990} {
+	for _, damaged := range []int{10, 1000, 1001, 1002, 2490, 3000, 4990} {
 		m.records["shop"][damaged].Time = time.Time{}
 	}
 	now := &State{tenants: map[string]state.TenantState{"shop": {Head: all}}}
@@ -258,5 +271,54 @@ func TestAPlanIsJudgedOnWhatItIsMadeOn(t *testing.T) {
 	}
 	if asked < 8 {
 		t.Errorf("judged %d times, on states that were gone", asked)
+	}
+}
+
+// TestWhatAPlanStandsOn is the tenants that it changes, relies on, and concerns, and the platform, whose guards and policies count.
+func TestWhatAPlanStandsOn(t *testing.T) {
+	at := func(moved string) *State {
+		s := &State{tenants: map[string]state.TenantState{}}
+		for _, tenant := range []string{"platform", "shop", "cafe", "bar", "other"} {
+			s.tenants[tenant] = state.TenantState{Head: 1, ID: "a"}
+		}
+		if tenant, other, _ := strings.Cut(moved, " "); other != "" { // the same number in a store that went back
+			s.tenants[tenant] = state.TenantState{Head: 1, ID: "b"}
+		} else if tenant != "" {
+			s.tenants[tenant] = state.TenantState{Head: 2, ID: "b"}
+		}
+		return s
+	}
+	p := &Plan{state: at(""), ground: map[string]bool{"shop": true}, Parts: []Part{{Tenant: "cafe", Reads: []string{"bar"}}}}
+	for moved, want := range map[string]bool{"": true, "other": true, "platform": false, "shop": false, "cafe": false, "bar": false,
+		"shop again": false} {
+		if got := p.standsOn(at(moved)); got != want {
+			t.Errorf("%q moved: %v", moved, got)
+		}
+	}
+}
+
+// TestWhatAChangeConcernsMovesWhileItIsJudged: the platform moves a site, and meanwhile a tenant has its clients go to the nearest one.
+func TestWhatAChangeConcernsMovesWhileItIsJudged(t *testing.T) {
+	site := func(name string, lat, lon int) Input {
+		return Input{Put: decode(t, fmt.Sprintf("kind: Site\ntenant: platform\nname: %s\nspec: {region: EU-DE, "+
+			"location: {lat: %d, lon: %d}}\n", name, lat, lon))}
+	}
+	_, m, now := guarded(t, "")
+	other := New(Config{Store: m, Now: func() time.Time { return *now }})
+	mustApply(t, other, site("fra", 40, 10))
+	mustApply(t, other, site("iad", 38, -77))
+	mustApply(t, other, Input{Put: decode(t, webOf(0)+guardOf("shop", "{largestShift: {change: 30%}}"))})
+	asked := 0
+	ch := New(Config{Store: m, Now: func() time.Time { return *now }, World: func() (*effect.World, error) {
+		if asked++; asked == 2 {
+			mustApply(t, other, Input{Put: decode(t, nearby("")), BreakGlass: "test", MayBreak: anybody})
+		}
+		return builtinWorld()
+	}})
+	plan := mustPlan(t, ch, site("fra", -40, -150))
+	mustApply(t, other, site("late", 0, 0)) // another process comes first
+	_, err := ch.Apply(context.Background(), plan)
+	if fields, _ := refusals(err); len(fields) != 1 || asked != 3 {
+		t.Errorf("got %v, judged %d times", err, asked)
 	}
 }

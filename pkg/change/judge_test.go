@@ -195,6 +195,11 @@ func TestBreakGlass(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
+	in.MayBreak = func(r *guards.Refusal) bool { return r.Waits == 0 }
+	_, err := ch.Apply(context.Background(), mustPlan(t, ch, in))
+	if fields, waits := refusals(err); len(fields) != 1 || fields[0] != "spec.approval" || waits {
+		t.Errorf("not of the approval: got %v", err)
+	}
 	in.MayBreak = anybody
 	p := mustPlan(t, ch, in)
 	if len(p.Refusals) != 2 {

@@ -313,6 +313,24 @@ func TestRebuildPutsBackWhatWasFound(t *testing.T) {
 	}
 }
 
+// TestWhoPushesBreaksTheGlassAsTheGuardSays.
+func TestWhoPushesBreaksTheGlassAsTheGuardSays(t *testing.T) {
+	for breaks, code := range map[string]int{"": http.StatusConflict, spec.RoleOperator: http.StatusOK} {
+		w := newAccessWorld(t)
+		withSources(t, w)
+		token := w.token(t, "shop", "scaler", "operator")
+		if rec := w.as(t, token, http.MethodPut, "/v1/endpoints/shop/found/fleet", pushOf("192.0.2.1")); rec.Code != http.StatusOK {
+			t.Fatal(rec.Code, rec.Body)
+		}
+		w.store.Apply(state.Update{Tenants: []state.TenantUpdate{{Tenant: "shop", Head: 43, Put: []state.Version{{Generation: 43,
+			Resource: &spec.Resource{Key: spec.Key{Tenant: "shop", Kind: spec.KindGuard, Name: "careful"},
+				Spec: &spec.Guard{LeastCapacity: "70%", BreakGlass: breaks}}}}}}})
+		if rec := w.breaks(token, http.MethodDelete, "/v1/endpoints/shop/found/fleet", ""); rec.Code != code {
+			t.Errorf("%q: %d %s", breaks, rec.Code, rec.Body)
+		}
+	}
+}
+
 // TestPushesAreJudgedAndNoted: a list that leaves too little is refused, and each list that says something new stands in the audit log.
 func TestPushesAreJudgedAndNoted(t *testing.T) {
 	w := audited(t)
@@ -339,6 +357,11 @@ func TestPushesAreJudgedAndNoted(t *testing.T) {
 	limit(&spec.Guard{LeastCapacity: "70%", LargestShift: &spec.LargestShift{Change: "1%"}})
 	push(http.StatusOK, "192.0.2.1", "192.0.2.2")
 	push(http.StatusOK, "192.0.2.1", "192.0.2.2") // says nothing new
+	longer := pushOf("192.0.2.1", "192.0.2.2")
+	longer.For = "1h" // is written, and says nothing new of endpoints
+	if rec := w.ask(t, http.MethodPut, "/v1/endpoints/shop/found/fleet", longer, nil); rec.Code != http.StatusOK {
+		t.Fatal(rec.Code, rec.Body)
+	}
 	body := push(http.StatusConflict, "192.0.2.1")
 	if !strings.Contains(body, "66.7% of the endpoints of its rules would take clients (now 100%): at least 70% must") ||
 		!strings.Contains(body, "shop/Guard/careful refuses this; nothing was taken, and what was pushed before holds on") {

@@ -22,8 +22,14 @@ func laterOf(e *Effect) string {
 	return strings.Join(words, "; ")
 }
 
-// TestWhatOverridesHide: what is declared beneath an override counts when that has ended, or another has begun.
-func TestWhatOverridesHide(t *testing.T) {
+// hidden is a change beneath overrides.
+type hidden struct {
+	name, before, after string
+	moved               float64 // at At
+	later               string
+}
+
+func hiddenChanges() []hidden {
 	const (
 		hour   = "expires: 2026-01-02T04:04:05Z"
 		twoToo = "expires: 2026-01-02T05:04:05Z"
@@ -34,11 +40,7 @@ func TestWhatOverridesHide(t *testing.T) {
 	failover := "rules: [{pools: [eu, us, ap]}]"
 	drain := override("d", "pool: eu, state: drain, "+hour)
 	nightly := override("n", "pool: eu, state: drain, schedule: {cron: 0 2 * * *, for: 1h}")
-	for _, c := range []struct {
-		name, before, after string
-		moved               float64 // at At
-		later               string
-	}{
+	return []hidden{
 		{"weights under a drain", weights(80, 20) + drain, weights(10, 90) + drain, 0,
 			"1h0m0s 0.70 of it within 0.00, capacity 1.00 -> 1.00, sites [2 2]"},
 		{"weights under a shift", weights(80, 20) + override("s", "service: web, rule: r, pool: us, weight: 1000, "+hour),
@@ -78,7 +80,12 @@ func TestWhatOverridesHide(t *testing.T) {
 			strings.Replace(ground, "198.51.100.12]", "203.0.113.12]", 1) + service(failover) +
 				override("u", "pool: us, state: drain, "+hour) + override("d", "pool: eu, state: drain, "+twoToo), 0,
 			"1h0m0s 0.75 of it within 0.75, capacity 0.60 -> 0.60, sites [2 2]"},
-	} {
+	}
+}
+
+// TestWhatOverridesHide: what is declared beneath an override counts when that has ended, or another has begun.
+func TestWhatOverridesHide(t *testing.T) {
+	for _, c := range hiddenChanges() {
 		t.Run(c.name, func(t *testing.T) {
 			e := Of(Input{Before: setOf(t, c.before), After: setOf(t, c.after), Services: []spec.Key{web}, World: world(t), At: clock,
 				ByHand: strings.HasPrefix(c.name, "by hand: ")})

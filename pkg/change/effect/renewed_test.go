@@ -48,6 +48,10 @@ func TestAddressesThatAreNewToAPool(t *testing.T) {
 		{"and gets some", endpointsOf("a=192.0.2.1", "b=192.0.2.2*0"), endpointsOf("a=192.0.2.1", "b=192.0.2.2"), 0.5},
 		{"and gets some by an override", endpointsOf("a=192.0.2.1", "b=192.0.2.2*0"), endpointsOf("a=192.0.2.1", "b=192.0.2.2*0") +
 			override("w", "pool: eu, endpoint: b, weight: 3"), 0.75},
+		{"a weight of 0 by an override is taken back", endpointsOf("a=192.0.2.1", "b=192.0.2.2") +
+			override("w", "pool: eu, endpoint: b, weight: 0"), endpointsOf("a=192.0.2.1", "b=192.0.2.2"), 0},
+		{"a weight by an override is declared", endpointsOf("a=192.0.2.1", "b=192.0.2.2*0") +
+			override("w", "pool: eu, endpoint: b, weight: 3"), endpointsOf("a=192.0.2.1", "b=192.0.2.2*3"), 0},
 		{"drained", endpointsOf("a=192.0.2.1", "b=192.0.2.2"), endpointsOf("a=192.0.2.1", "b=192.0.2.2") + drained, 0},
 		{"a drain is taken back", endpointsOf("a=192.0.2.1", "b=192.0.2.2") + drained, endpointsOf("a=192.0.2.1", "b=192.0.2.2"), 0},
 		{"comes drained", endpointsOf("b=192.0.2.2"), endpointsOf("a=192.0.2.1", "b=192.0.2.2") + drained, 0.5},
@@ -74,8 +78,8 @@ func TestAddressesThatAreNewToAPool(t *testing.T) {
 
 // TestWhatMovesBetweenPoolsAndWithinThem adds up to no more than all.
 func TestWhatMovesBetweenPoolsAndWithinThem(t *testing.T) {
-	before := strings.Replace(endpointsOf("a=192.0.2.1"), "[eu, us]", "[{pool: eu, weight: 60}, {pool: us, weight: 40}]", 1)
-	after := strings.Replace(endpointsOf("a=192.0.2.9"), "[eu, us]", "[{pool: eu, weight: 50}, {pool: ap, weight: 50}]", 1)
+	before := strings.Replace(endpointsOf("a=192.0.2.1"), "[eu, us]", "[{pool: eu, weight: 50}, {pool: us, weight: 50}]", 1)
+	after := strings.Replace(endpointsOf("a=192.0.2.9"), "[eu, us]", "[{pool: eu, weight: 60}, {pool: ap, weight: 40}]", 1)
 	e := effectOf(t, world(t), before, after)
 	s := e.All()[0]
 	if math.Abs(s.Moved-1) > 1e-9 || math.Abs(s.Within-0.5) > 1e-9 {
@@ -85,7 +89,46 @@ func TestWhatMovesBetweenPoolsAndWithinThem(t *testing.T) {
 	for _, m := range s.Moves {
 		got[m.From+">"+m.To] = math.Round(m.Share*1000) / 1000
 	}
-	if want := (map[string]float64{"eu>eu": 0.5, "eu>ap": 0.1, "us>ap": 0.4}); fmt.Sprint(got) != fmt.Sprint(want) {
+	if want := (map[string]float64{"eu>eu": 0.5, "us>eu": 0.1, "us>ap": 0.4}); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// TestHostsThatAreNewToAPool count as addresses do, however they are written.
+func TestHostsThatAreNewToAPool(t *testing.T) {
+	of := func(hosts ...string) string {
+		var list []string
+		for i, h := range hosts {
+			list = append(list, fmt.Sprintf("{name: e%d, host: %s}", i, h))
+		}
+		return ground + "kind: Pool\ntenant: shop\nname: cdn\nspec: {endpoints: [" + strings.Join(list, ", ") + "]}\n---\n" +
+			service("rules: [{pools: [cdn]}]")
+	}
+	for _, c := range []struct {
+		before, after string
+		want          float64
+	}{
+		{of("a.example.net.", "b.example.net."), of("B.example.net.", "a.example.net."), 0},
+		{of("a.example.net.", "b.example.net."), of("c.example.net.", "a.example.net."), 0.5},
+	} {
+		moved := 0.0
+		for _, s := range effectOf(t, world(t), c.before, c.after).All() {
+			moved = s.Moved
+		}
+		if math.Abs(moved-c.want) > 1e-9 {
+			t.Errorf("%v moves, want %v", moved, c.want)
+		}
+	}
+}
+
+// TestNewAddressesOfARuleThatNoCountryIsIn are noted, as what moves between pools is.
+func TestNewAddressesOfARuleThatNoCountryIsIn(t *testing.T) {
+	rules := func(address string) string {
+		return strings.Replace(endpointsOf("a="+address), "rules: [{pools: [eu, us]}]",
+			"rules: [{name: net, when: {asn: [64500]}, pools: [eu]}, {name: rest, pools: [us]}]", 1)
+	}
+	e := effectOf(t, world(t), rules("192.0.2.1"), rules("192.0.2.2"))
+	if len(e.All()) != 1 || len(e.All()[0].Notes) != 1 || !strings.Contains(e.All()[0].Notes[0], "100% move") {
+		t.Errorf("got %+v", e.All())
 	}
 }

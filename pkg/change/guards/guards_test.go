@@ -63,6 +63,28 @@ func TestAGuardMindsItsOwnTenantsAnswers(t *testing.T) {
 	}
 }
 
+// TestAnHourIsOfTheTenantsThatTheGuardBinds, whatever else the change concerns.
+func TestAnHourIsOfTheTenantsThatTheGuardBinds(t *testing.T) {
+	before, services := setOf(t, ground+of("shop", "a")+of("cafe", "a"))
+	after, _ := setOf(t, ground+of("shop", "b")+of("cafe", "a"))
+	e := effect.Of(effect.Input{Before: before, After: after, Services: services, World: effect.NewWorld(views.Atlas(t)), At: time.Now()})
+	hour := func() map[spec.Key]float64 {
+		return map[spec.Key]float64{services[0]: 0.51, services[1]: 0.51, {Tenant: "shop", Kind: spec.KindService, Name: "less"}: 0.5}
+	}
+	for tenant, want := range map[string]int{"shop": 1, "cafe": 1, spec.Platform: 2, "bar": 0} {
+		c := &Change{Guards: []*spec.Resource{guard(t, tenant, "{largestShift: {hour: 50%}}")}, Effect: e, Hour: hour}
+		if got := Judge(c); len(got) != want {
+			t.Errorf("the guard of %s says %+v", tenant, got)
+		}
+	}
+	same := effect.Of(effect.Input{Before: before, After: before, Services: services, World: effect.NewWorld(views.Atlas(t)),
+		At: time.Now()})
+	c := &Change{Guards: []*spec.Resource{guard(t, "shop", "{largestShift: {hour: 50%}}")}, Effect: same, Hour: hour}
+	if got := Judge(c); len(got) != 0 {
+		t.Errorf("nothing moves: %+v", got)
+	}
+}
+
 // TestWhatIsNotLookedAtIsRefused where a guard would ask for it: silence is no consent.
 func TestWhatIsNotLookedAtIsRefused(t *testing.T) {
 	c := &Change{Guards: []*spec.Resource{guard(t, "shop", "{leastSites: 2}")}, Effect: &effect.Effect{Skipped: 3}}
@@ -94,6 +116,22 @@ func TestBinding(t *testing.T) {
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: got %v, want %s", tenants, got, want)
+		}
+	}
+}
+
+// TestAFreezeIsOfAllTenantsThatItRefuses, not of the first alone: who breaks the glass for one may not for the other.
+func TestAFreezeIsOfAllTenantsThatItRefuses(t *testing.T) {
+	now := time.Date(2030, 12, 24, 0, 0, 0, 0, time.UTC)
+	frozen := "freeze: [{from: 2030-12-20T18:00:00+01:00, until: 2031-01-02T06:00:00+01:00}]"
+	for body, want := range map[string]string{"{" + frozen + "}": "[bar cafe shop]",
+		"{tenants: [cafe, shop], " + frozen + "}": "[cafe shop]", "{approval: {}}": "[bar cafe shop]"} {
+		c := &Change{Guards: []*spec.Resource{guard(t, spec.Platform, body)}, Now: now}
+		for _, tenant := range []string{"bar", "cafe", "shop", "cafe"} {
+			c.Steps = append(c.Steps, Step{Key: spec.Key{Tenant: tenant, Kind: spec.KindPool, Name: "eu"}})
+		}
+		if got := Judge(c); len(got) != 1 || fmt.Sprint(got[0].Tenants) != want {
+			t.Errorf("%s says %+v", body, got)
 		}
 	}
 }
