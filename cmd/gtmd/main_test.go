@@ -92,16 +92,24 @@ func writeFile(t *testing.T, file, text string) {
 // smallGeo writes a geographic database of one network.
 func smallGeo(t *testing.T) string {
 	t.Helper()
+	return geoOf(t, map[string]string{"81.2.69.0/24": "GB"})
+}
+
+// geoOf writes a geographic database of networks in countries.
+func geoOf(t *testing.T, countries map[string]string) string {
+	t.Helper()
 	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "Test-Country", Description: map[string]string{"en": "one network"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, network, err := net.ParseCIDR("81.2.69.0/24")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Insert(network, mmdbtype.Map{"country": mmdbtype.Map{"iso_code": mmdbtype.String("GB")}}); err != nil {
-		t.Fatal(err)
+	for prefix, code := range countries {
+		_, network, err := net.ParseCIDR(prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Insert(network, mmdbtype.Map{"country": mmdbtype.Map{"iso_code": mmdbtype.String(code)}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var out bytes.Buffer
 	if _, err := w.WriteTo(&out); err != nil {

@@ -215,7 +215,7 @@ var least = map[string]string{
 	"weights": "operator", "drain": "operator", "undrain": "operator", "ramp": "operator", "shift": "operator", "hold": "operator",
 	"health-release": "operator", "resume": "operator", "signal": "operator", "signal-pool": "operator", "signal-end": "operator",
 	"push": "operator", "push-all": "operator", "push-none": "operator", "delete-resource": "operator",
-	"rollback": "editor", "rollout": "editor", "accept-generation": "editor", "rollouts": "viewer",
+	"rollback": "editor", "rollout": "editor", "accept-generation": "editor", "rollouts": "viewer", "demand": "viewer",
 	"list-tokens": "admin", "create-token": "admin", "revoke-token": "admin",
 	"list-signed-zones": "platform viewer", "get-signed-zone": "platform viewer",
 	"roll-key": "platform operator", "ds-seen": "platform operator", "ds-gone": "platform operator",
