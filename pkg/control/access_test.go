@@ -203,6 +203,7 @@ func (w *world) rivals(t *testing.T) {
 			Delete: []spec.Key{{Tenant: tenant, Kind: spec.KindPool, Name: tenant}}})
 	}
 	w.store.states["shop@41"], w.store.states["shop@40"] = w.store.Tenant("shop"), w.store.Tenant("shop")
+	w.gathers(t)
 }
 
 // least is the least role by which each operation can be called, in the tenant that it concerns; where that is the platform, it says so.
