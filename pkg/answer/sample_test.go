@@ -27,6 +27,7 @@ func TestWhatIsSampled(t *testing.T) {
 		{"web.shop.gtm.example.", "A", "", "shop/web", resolver},
 		{"to-web.gtm.example.", "A", "", "shop/web", resolver},
 		{"web.shop.gtm.example.", "TXT", "", "", ""},
+		{"web.shop.gtm.example.", "CH", "", "", ""}, // of that class
 		{"gtm.example.", "NS", "", "", ""},
 		{"nothing.example.net.", "A", "", "", ""},
 	} {
@@ -35,7 +36,11 @@ func TestWhatIsSampled(t *testing.T) {
 			if c.ecs != "" {
 				options = append(options, "ecs="+c.ecs)
 			}
-			packed, err := query(t, c.name, c.qtype, options...).Pack()
+			qtype := c.qtype
+			if qtype == "CH" {
+				qtype, options = "A", append(options, "ch")
+			}
+			packed, err := query(t, c.name, qtype, options...).Pack()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,5 +135,34 @@ func TestSamplingDoesNotAllocate(t *testing.T) {
 	}
 	if samples < 300 {
 		t.Errorf("%d samples", samples)
+	}
+}
+
+// TestSamplesDoNotGoByTurns: of names that are asked for in turn, each is sampled.
+func TestSamplesDoNotGoByTurns(t *testing.T) {
+	s := sampling(t, 1)
+	s.a.cfg.Samples.Every(4)
+	buf, meta := make([]byte, 4096), &Meta{Source: s.src}
+	var turns [2][]byte
+	for i, name := range []string{"web.shop.gtm.example.", "gtm.example."} {
+		packed, err := query(t, name, "A").Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		turns[i] = packed
+	}
+	web, all := 0, 0
+	for i := range 8000 {
+		s.a.Answer(buf, copy(buf, turns[i%2]), meta)
+		s.a.Flush()
+		s.a.cfg.Samples.Take(func(got Sample) {
+			all++
+			if got.Service == "web" {
+				web++
+			}
+		})
+	}
+	if all < 1800 || all > 2200 || math.Abs(float64(web)/float64(all)-0.5) > 0.1 {
+		t.Errorf("%d of %d samples are of one of two", web, all)
 	}
 }

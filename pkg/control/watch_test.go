@@ -14,8 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gti/gtm/pkg/access"
+	"github.com/gti/gtm/pkg/change"
+	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/demand"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -335,6 +339,26 @@ func TestDemand(t *testing.T) {
 		}
 		if got := strings.Join(services, " ") + "; " + strings.Join(tenants, " "); got != c.services {
 			t.Errorf("%s: %s, want %s", c.query, got, c.services)
+		}
+	}
+}
+
+// TestAPlanTellsNothingOfOthersQueries: neither of their services, nor of all of them together.
+func TestAPlanTellsNothingOfOthersQueries(t *testing.T) {
+	w := newWorld(t)
+	key := func(tenant string) spec.Key { return spec.Key{Tenant: tenant, Kind: spec.KindService, Name: "web"} }
+	p := &change.Plan{Effect: &effect.Effect{Services: []effect.Service{{Key: key("rival")}, {Key: key("shop")}},
+		Tenants: []effect.Tenant{{Name: "rival", Moved: 1}, {Name: "shop", Moved: 1}}}}
+	for _, all := range []bool{false, true} {
+		v := &view{s: w.Server, grants: access.Grants{"shop": access.Read}, hidden: map[string]bool{"rival": true}}
+		if all {
+			v = &view{s: w.Server}
+		}
+		var out api.ApplyReply
+		v.plan(&out, p)
+		text, err := json.Marshal(out)
+		if err != nil || strings.Contains(string(text), "rival") != all || !strings.Contains(string(text), `"tenant":"shop","queries"`) {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

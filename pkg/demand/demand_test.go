@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -97,6 +99,11 @@ func TestWhatDoesNotFitIsLeftOut(t *testing.T) {
 	if len(sum.Tenants()) != 8 || sum.Service("t0", "service-0") == nil {
 		t.Errorf("%d tenants, the service with most queries: %v", len(sum.Tenants()), sum.Service("t0", "service-0"))
 	}
+	for _, tenant := range sum.Tenants() {
+		if sum.Tenant(tenant).Queries == 0 {
+			t.Errorf("%s as a whole is not told", tenant)
+		}
+	}
 }
 
 func TestAge(t *testing.T) {
@@ -116,8 +123,12 @@ func TestAge(t *testing.T) {
 		math.Abs(c.Samples-want/3) > 1e-6 {
 		t.Errorf("after a day %+v, want %v", c, want)
 	}
-	if s.Age(clock.Add(60 * time.Hour)); s.Services() != 1 {
-		t.Errorf("what was asked for once is still there: %d services", s.Services())
+	for i := range 100 {
+		s.Add("many", fmt.Sprint("s", i), CountryOf("FR"), 1)
+	}
+	s.Age(clock.Add(84 * time.Hour))
+	if s.Services() != 1 || s.tenants["many"] == nil || s.tenants["many"].all.Samples < 5 {
+		t.Errorf("what was asked for once is still there, or its tenant is not: %d services, %+v", s.Services(), s.tenants["many"])
 	}
 	if s.Age(clock.Add(1000 * time.Hour)); s.Services() != 0 || len(s.tenants) != 0 {
 		t.Errorf("after weeks: %d services, %d tenants", s.Services(), len(s.tenants))
@@ -165,9 +176,36 @@ func TestSum(t *testing.T) {
 	if sum.Service("shop", "none") != nil || sum.Service("none", "web") != nil || sum.Tenant("none") != nil {
 		t.Error("there is more than was said")
 	}
+	if early := Add(clock, []Word{{"b", clock.Add(time.Hour), two}}).Service("shop", "web"); early.Queries != 1000 {
+		t.Errorf("what is said from now on: %v", early.Queries)
+	}
 	var none *Sum
 	if none.Service("shop", "web") != nil || none.Tenant("shop") != nil || none.Tenants() != nil || none.ServicesOf("shop") != nil {
 		t.Error("nothing is something")
+	}
+}
+
+// TestBoundsOfASum: edges may say what they want.
+func TestBoundsOfASum(t *testing.T) {
+	var words []Word
+	for i := range 5 {
+		s, large := NewSketch(clock), NewSketch(clock)
+		for j := range MostTenants {
+			for k := range MostServices / MostTenants {
+				s.Add(fmt.Sprint("t", i, "-", j), fmt.Sprint("s", k), CountryOf("DE"), 1)
+			}
+		}
+		for j := range MostOfTenant {
+			large.Add("large", fmt.Sprint("s", i, "-", j), CountryOf("DE"), 1)
+		}
+		words = append(words, Word{fmt.Sprint("a", i), clock, large.Encode()}, Word{fmt.Sprint("b", i), clock, s.Encode()})
+	}
+	sum := Add(clock, words)
+	if n := len(sum.ServicesOf("large")); n != mostSummed/4 {
+		t.Errorf("%d services of one tenant", n)
+	}
+	if len(sum.Tenants()) != 4*MostTenants || sum.services != mostSummed {
+		t.Errorf("%d tenants, %d services", len(sum.Tenants()), sum.services)
 	}
 }
 
@@ -188,6 +226,7 @@ func TestFold(t *testing.T) {
 
 // TestWhatAnEdgeCannotHaveSeen is not believed.
 func TestWhatAnEdgeCannotHaveSeen(t *testing.T) {
+	one := appendEntry(nil, "shop", "web", &Counts{})
 	many := Counts{Queries: mostQueries / 2, Samples: 1, cells: []cell{{CountryOf("DE"), mostQueries}, {CountryOf("FR"), mostQueries}}}
 	for name, data := range map[string][]byte{
 		"too many queries": appendEntry([]byte{format}, "shop", "web", &many),
@@ -195,11 +234,17 @@ func TestWhatAnEdgeCannotHaveSeen(t *testing.T) {
 		"another format":   {2},
 		"nothing":          nil,
 		"cut off":          appendEntry([]byte{format}, "shop", "web", &Counts{Queries: 1})[:12],
-		"too long":         make([]byte, MostBytes+1),
+		"too long":         slices.Concat([]byte{format}, slices.Repeat(one, MostBytes/len(one)+1)),
+		"a long name":      appendEntry([]byte{format}, strings.Repeat("a", mostName+1), "web", &Counts{}),
+		"many countries":   appendEntry([]byte{format}, "shop", "web", &Counts{cells: make([]cell, MostCountries+1)}),
+		"a large number":   appendEntry([]byte{format}, "shop", "web", &Counts{Samples: mostQueries})[:15],
 	} {
 		if Check(data) == nil {
 			t.Errorf("%s: it is taken", name)
 		}
+	}
+	if err := Check(slices.Concat([]byte{format}, one, one)); err != nil {
+		t.Errorf("two services: %v", err)
 	}
 	if err := Check([]byte{format}); err != nil {
 		t.Errorf("an empty sketch: %v", err)

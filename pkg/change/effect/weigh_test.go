@@ -79,7 +79,8 @@ func TestWeighedByTheQueriesSeen(t *testing.T) {
 
 // TestWhatNobodyAskedForMovesAllTheSame: where no query came from, users may be; the change is told, and guards hear of it.
 func TestWhatNobodyAskedForMovesAllTheSame(t *testing.T) {
-	e := effectSeen(t, asked(map[string]map[string]int{"web": {"FR": 1000}}), allUS, deToEU)
+	fr := strings.ReplaceAll(strings.Replace(deToEU, "de", "fr", 1), "EU-DE", "EU-FR") // both pools are in use before
+	e := effectSeen(t, asked(map[string]map[string]int{"web": {"US": 1000}}), fr, strings.Replace(fr, "[EU-FR]", "[EU-FR, EU-DE]", 1))
 	if len(e.Services) != 1 || e.Services[0].Moved != 0 || math.Abs(e.Services[0].Largest()-german) > 0.001 ||
 		len(e.Services[0].Places) != 1 {
 		t.Errorf("%+v", e)
@@ -98,5 +99,18 @@ func TestWhoGetsNoAnswerIsNamedByQueries(t *testing.T) {
 	}
 	if text := e.Warnings().Error(); !strings.Contains(text, "(40% of its clients)") {
 		t.Error(text)
+	}
+}
+
+// TestANameThatGoesMovesAll, by whatever it is weighed.
+func TestANameThatGoesMovesAll(t *testing.T) {
+	seen := asked(map[string]map[string]int{"web": {"DE": 1000}})
+	after := map[string]string{"deleted": ground, "another host": ground + strings.Replace(service(allUS), "web.shop", "www.shop", 1)}
+	for name, after := range after {
+		e := Of(Input{Before: setOf(t, ground+service(allUS)), After: setOf(t, after), Services: []spec.Key{web}, World: world(t),
+			At: clock, Seen: seen})
+		if len(e.Services) != 1 || e.Services[0].Moved != 1 || e.Services[0].ByUsers != 1 {
+			t.Errorf("%s: %+v", name, e.Services)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package gather
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -135,6 +136,18 @@ func TestHowOftenEdgesAreAsked(t *testing.T) {
 	}
 	if f.asked["young"] != 10 || f.asked["old"] != 1 || f.asked["gone"] != 0 {
 		t.Errorf("%v", f.asked)
+	}
+}
+
+// TestEdgesAreBounded: of more than so many, the further ones are not heard.
+func TestEdgesAreBounded(t *testing.T) {
+	f := newFleet(t)
+	for i := range mostKept + 5 {
+		f.edges = append(f.edges, store.Edge{ID: fmt.Sprint("e", i), Alive: true, Started: clock})
+	}
+	f.round(context.Background())
+	if len(f.asked) != mostKept || len(f.words) != mostKept {
+		t.Errorf("%d were asked, %d are known", len(f.asked), len(f.words))
 	}
 }
 
