@@ -284,3 +284,25 @@ func BenchmarkAdd(b *testing.B) {
 		s.Add("shop", names[random.IntN(len(names))], CountryOf(code(random.IntN(200))), 1)
 	}
 }
+
+// BenchmarkFull tells a sketch that is full, and sums up what it told.
+func BenchmarkFull(b *testing.B) {
+	s := NewSketch(clock)
+	for i := range MostServices {
+		for at := range MostCountries {
+			s.Add(fmt.Sprint("t", i%100), fmt.Sprint("service-", i), CountryOf(code(at)), float64(1+i*at))
+		}
+	}
+	data := s.Encode()
+	b.Run("encode", func(b *testing.B) {
+		for b.Loop() {
+			data = s.Encode()
+		}
+		b.ReportMetric(float64(len(data)), "bytes")
+	})
+	b.Run("sum", func(b *testing.B) {
+		for b.Loop() {
+			Add(clock, []Word{{"a", clock, data}})
+		}
+	})
+}
