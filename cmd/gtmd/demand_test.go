@@ -34,14 +34,14 @@ func TestPlansAreWeighedByTheQueriesSeen(t *testing.T) {
 	fra := start(t, newDir(t), "--roles", "edge", "--etcd", socketOf(dir), "--id", "fra1", "--geo", places)
 	random := rand.New(rand.NewPCG(1, 2))
 	const each = 500
-	for _, edge := range []*daemon{ams, fra} {
+	for transport, edge := range map[string]*daemon{"udp": ams, "tcp": fra} {
 		edge.comesToAnswer(webHost, "198.51.100.1")
 		for range each {
 			from := "91.198.174.0/24"
 			if random.IntN(10) == 0 {
 				from = "81.2.69.0/24"
 			}
-			if got := edge.ask(webHost, from); got != "NOERROR 198.51.100.1" {
+			if got := edge.askBy(transport, webHost, from); got != "NOERROR 198.51.100.1" {
 				t.Fatal(got)
 			}
 		}

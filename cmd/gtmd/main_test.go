@@ -248,7 +248,10 @@ func (d *daemon) interrupt() {
 }
 
 // ask gives RCODE and addresses: "NOERROR 192.0.2.1".
-func (d *daemon) ask(name, subnet string) string {
+func (d *daemon) ask(name, subnet string) string { return d.askBy("udp", name, subnet) }
+
+// askBy is ask, by UDP or TCP.
+func (d *daemon) askBy(transport, name, subnet string) string {
 	m := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	if subnet != "" {
 		p := netip.MustParsePrefix(subnet)
@@ -256,7 +259,7 @@ func (d *daemon) ask(name, subnet string) string {
 		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1,
 			SourceNetmask: uint8(p.Bits()), Address: p.Addr().AsSlice()})
 	}
-	c := &dns.Client{Timeout: 5 * time.Second}
+	c := &dns.Client{Net: transport, Timeout: 5 * time.Second}
 	r, _, err := c.Exchange(m, d.dns.String())
 	if err != nil {
 		return err.Error()

@@ -73,7 +73,8 @@ func everyone() *demand.Sum {
 		s := demand.NewSketch(clock)
 		for i := range 100 {
 			for at := range 5 * demand.MostCountries {
-				s.Add(fmt.Sprintf("t%d", t), fmt.Sprintf("s%d", i), demand.CountryOf(countries[(i+at%demand.MostCountries)%len(countries)]), 10)
+				country := demand.CountryOf(countries[(i+at%demand.MostCountries)%len(countries)])
+				s.Add(fmt.Sprintf("t%d", t), fmt.Sprintf("s%d", i), country, 10)
 			}
 		}
 		words = append(words, demand.Word{Edge: "ams1", At: clock, Data: s.Encode()})
