@@ -186,7 +186,7 @@ func (j *judging) effect(before, after spec.Lookup, services []spec.Key, moments
 	}
 	join := j.p.state.join
 	return effect.Of(effect.Input{Before: foundSet{before, join, nil}, After: foundSet{after, join, nil}, Services: services,
-		Verdict: j.c.cfg.Verdict, World: j.world, At: at, Now: j.now(), ByHand: byHand, Moments: moments})
+		Verdict: j.c.cfg.Verdict, World: j.world, Seen: j.seen, At: at, Now: j.now(), ByHand: byHand, Moments: moments})
 }
 
 // JudgeFound tells what guards say to lists of endpoints that come to pools of a tenant: by what they leave of capacity and sites. What

@@ -27,8 +27,8 @@ func TestGuardsGoByTheLargerShift(t *testing.T) {
 		{"AS", "DE", true},     // half of all users, and nobody who asked
 	} {
 		for field, guard := range map[string]string{"change": "{largestShift: {change: 30%}}", "hour": "{largestShift: {hour: 30%}}"} {
-			ch, _, now := guarded(t, guardOf("shop", guard))
-			mustApply(t, ch, Input{Put: decode(t, webOf(0)), BreakGlass: "to begin with"})
+			ch, _, now := guarded(t, "")
+			mustApply(t, ch, Input{Put: decode(t, webOf(0)+guardOf("shop", guard))})
 			*now = now.Add(2 * time.Hour)
 			ch.cfg.Seen = func() *demand.Sum { return seenIn(c.asked) }
 			yaml := strings.Replace(webOf(0), "rules: [", "rules: [{name: moved, when: {geo: ["+c.moves+"]}, pools: [us]}, ", 1)
