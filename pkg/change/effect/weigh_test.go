@@ -114,3 +114,26 @@ func TestANameThatGoesMovesAll(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatOverridesHideIsWeighedByBoth: what moves later nobody who asked, and many Internet users, is told, and counts.
+func TestWhatOverridesHideIsWeighedByBoth(t *testing.T) {
+	const rule = "rules: [{name: asia, when: {geo: [AS]}, pools: [{pool: eu, weight: %s}]}, {name: rest, pools: [us]}]"
+	of := func(weights string) string { return ground + service(strings.Replace(rule, "%s", weights, 1)) }
+	drain := override("d", "pool: eu, state: drain, expires: 2026-01-02T04:04:05Z")
+	before := of("80}, {pool: us, weight: 20") + drain
+	for name, after := range map[string]string{
+		"declared": of("10}, {pool: us, weight: 90") + drain,
+		"by hand":  before + override("s", "service: web, rule: asia, pool: us, weight: 720"),
+	} {
+		e := Of(Input{Before: setOf(t, before), After: setOf(t, after), Services: []spec.Key{web}, World: world(t), At: clock,
+			Seen: asked(map[string]map[string]int{"web": {"DE": 1000}}), ByHand: name == "by hand"})
+		later := e.Later()
+		if len(later) != 1 || later[0].Moved != 0 || later[0].Largest() < 0.04 {
+			t.Fatalf("%s: %+v", name, later)
+		}
+		last := e.Shifts()[len(e.Shifts())-1][web]
+		if last.Apart < 0.04 || last.Moved < 0.04 {
+			t.Errorf("%s: %+v", name, last)
+		}
+	}
+}
