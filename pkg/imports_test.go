@@ -69,6 +69,7 @@ var house = map[string]room{
 
 	"pkg/policy": {floor: 2, pure: true},
 	"pkg/access": {floor: 2, pure: true},
+	"pkg/demand": {floor: 2, pure: true},
 	"pkg/steer":  {floor: 3, pure: true},
 	"pkg/store":  {floor: 3, outside: []string{etcd, "google.golang.org/grpc", "go.uber.org/zap", unix, errgroup, prometheus}},
 	"pkg/probe": {floor: 3, outside: []string{prometheus, unix, dnsLibrary, "github.com/prometheus-community/pro-bing",

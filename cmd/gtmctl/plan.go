@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 func (a *app) planCmd() *cobra.Command {
@@ -21,7 +22,8 @@ func (a *app) planCmd() *cobra.Command {
 		Use:   "plan -f FILE|DIR|-",
 		Short: "Show what apply would change, what that does to answers, and what guards say (exit code 1 if they refuse)",
 		Long: `Show what apply would change, field by field, and what it would do: which part of each service's answers moves between
-pools and sites, in which countries, and what stays healthy. Countries are weighed by their Internet users. Nothing is changed.
+pools and sites, in which countries, and what stays healthy. Countries are weighed by the queries that edges saw, where there are
+enough (see gtmctl demand), and else by their Internet users. Nothing is changed.
 
 The last line is how to apply just this: it is refused if anybody changed the same tenants meanwhile.`,
 		Example: `  gtmctl plan -f config/
@@ -117,12 +119,21 @@ func (a *app) showEffect(e *api.Effect, all bool) {
 		when = " at " + e.At.UTC().Format(time.RFC3339)
 	}
 	by := "countries and their Internet users"
+	if slices.ContainsFunc(e.Services, func(s api.ServiceEffect) bool { return seen(&s.Weighed) }) {
+		by = "countries and their queries"
+	}
 	if all {
 		by = e.About
 	}
 	a.printf("what this does to answers%s, by %s:\n", when, by)
 	for i := range e.Services[:min(len(e.Services), maxServices)] {
 		a.showServiceEffect(&e.Services[i])
+		if w := &e.Services[i].Weighed; all && seen(w) {
+			a.printf("    weighed by %s\n", a.weighedText(w, e.Services[i].Service.Tenant))
+		}
+	}
+	for _, t := range e.Tenants {
+		a.printf("  all services of %s: %s of their answers move\n", t.Tenant, percent(t.Moved))
 	}
 	if more := e.More + max(0, len(e.Services)-maxServices); more > 0 {
 		a.printf("  and to those of %s more\n", plural(more, "service"))
@@ -152,10 +163,13 @@ func (a *app) showServiceEffect(s *api.ServiceEffect) {
 	switch {
 	case s.Gone:
 		a.printf("  %s: %s\n", name, a.paint(bad, "its name answers no more"))
-	case s.Moved == 0:
+	case s.Moved == 0 && s.ByUsers == 0:
 		a.printf("  %s: no answers move\n", name)
 	default:
 		text := percent(s.Moved) + " of its answers move"
+		if seen(&s.Weighed) {
+			text += " (" + percent(s.ByUsers) + " by Internet users)"
+		}
 		var moves, countries []string
 		for _, m := range s.Moves {
 			if m.From == m.To {
@@ -206,6 +220,114 @@ func orNone(name string) string {
 		return "none"
 	}
 	return name
+}
+
+// seen reports whether countries are weighed by queries that were seen.
+func seen(w *api.WeighedBy) bool { return w.By == "service" || w.By == "tenant" }
+
+// tellAge is from when on it is told how old counts of queries are: edges are asked every minute.
+const tellAge = 10 * time.Minute
+
+// weighedText says by what queries a service of a tenant is weighed.
+func (a *app) weighedText(w *api.WeighedBy, tenant string) string {
+	text := fmt.Sprintf("%s queries of about a day, seen at %s", many(w.Queries), plural(w.Edges, "edge"))
+	if w.By == "tenant" {
+		text = "the " + text + ", for all services of " + tenant + ", since too few were for this one"
+	}
+	if age := a.now().Sub(w.Newest); age > tellAge {
+		text += fmt.Sprintf("; nothing newer for %s", span(age))
+	}
+	return text
+}
+
+// many writes a large number of something, as in 1.2M.
+func many(n float64) string {
+	for _, unit := range []struct {
+		of   float64
+		name string
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+		if n >= unit.of {
+			return fmt.Sprintf("%.3g%s", n/unit.of, unit.name)
+		}
+	}
+	return fmt.Sprintf("%.0f", n)
+}
+
+func (a *app) demandCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "demand [TENANT[/SERVICE]]",
+		Short: "Show who asks for what, by country, as edges sampled it",
+		Long: `Show which services are asked for, and from which countries, as edges sampled it. What is old counts less: the numbers are
+those of about a day. Plans and guards are weighed by them where enough was sampled.`,
+		Example: `  gtmctl demand
+  gtmctl demand shop
+  gtmctl demand shop/web -o json`,
+		Args:              needArgs(0, 1),
+		ValidArgsFunction: a.completeTenant,
+		RunE: func(c *cobra.Command, args []string) error {
+			query, one := url.Values{}, false
+			if len(args) > 0 {
+				query.Set("tenant", args[0])
+				if one = strings.Contains(args[0], "/"); one {
+					if _, err := parseName(spec.KindService, args[0]); err != nil {
+						return err
+					}
+					query = url.Values{"service": {args[0]}}
+				}
+			}
+			var d api.Demand
+			if err := a.call(c.Context(), http.MethodGet, "demand", query, nil, &d); err != nil {
+				return err
+			}
+			return a.emit(d, func() { a.showDemand(&d, one) })
+		},
+	}
+}
+
+// showDemand prints all countries of one service, or the first ones of many.
+func (a *app) showDemand(d *api.Demand, one bool) {
+	if len(d.Services) == 0 {
+		fmt.Fprintf(a.err, "nothing was asked for yet that %s told of\n", plural(len(d.Edges), "edge"))
+		return
+	}
+	age := func(of *api.DemandOf) string { return a.age(of.Newest) + " ago" }
+	var rows [][]string
+	if one {
+		of := &d.Services[0]
+		for _, c := range of.Countries {
+			rows = append(rows, []string{orUnknown(c.Country), percent(c.Share), many(c.Share * of.Queries)})
+		}
+		a.table([]string{"country", "share", "queries"}, rows)
+		fmt.Fprintf(a.err, "%s samples at %s, the last %s%s\n", many(of.Samples), plural(of.Edges, "edge"), age(of), tooFew(of))
+		return
+	}
+	for i := range d.Services {
+		of := &d.Services[i]
+		var countries []string
+		for _, c := range of.Countries[:min(len(of.Countries), maxCountries)] {
+			countries = append(countries, orUnknown(c.Country)+" "+percent(c.Share))
+		}
+		rows = append(rows, []string{of.Tenant + "/" + of.Service, many(of.Queries), strings.Join(countries, ", "), age(of) + tooFew(of)})
+	}
+	a.table([]string{"service", "queries", "countries", "told"}, rows)
+	if d.More > 0 {
+		fmt.Fprintf(a.err, "and %s more\n", plural(d.More, "service"))
+	}
+}
+
+// tooFew tells of what is not weighed by its own queries.
+func tooFew(of *api.DemandOf) string {
+	if of.Enough {
+		return ""
+	}
+	return "; too few to weigh by"
+}
+
+func orUnknown(country string) string {
+	if country == "" {
+		return "unknown"
+	}
+	return country
 }
 
 func (a *app) pendingCmd() *cobra.Command {

@@ -158,7 +158,7 @@ Exit codes: 0 all is well, 1 something differs or failed, 2 the command line mak
 	group("change", a.initCmd(), a.applyCmd(), a.deleteCmd(), a.weightsCmd(), a.shiftCmd(), a.rampCmd(), a.drainCmd(), a.undrainCmd(),
 		a.poolCmd(), a.holdCmd(), a.healthCmd(), a.overrideCmd(), a.signalCmd(), a.rollbackCmd(), a.rolloutCmd(), a.editCmd(),
 		a.approveCmd(), a.dnssecCmd(), a.storeCmd())
-	group("show", a.planCmd(), a.diffCmd(), a.pendingCmd(), a.showCmd(), a.blameCmd(), a.getCmd(),
+	group("show", a.planCmd(), a.demandCmd(), a.diffCmd(), a.pendingCmd(), a.showCmd(), a.blameCmd(), a.getCmd(),
 		a.describeCmd(), a.statusCmd(), a.explainCmd(), a.explainFieldCmd(), a.eventsCmd(),
 		a.historyCmd(), a.auditCmd(), a.waitCmd(), a.edgeCmd(), a.vantageCmd())
 	group("other", a.contextCmd(), a.loginCmd(), a.logoutCmd(), a.whoamiCmd(), a.tokenCmd(), a.checkCmd(), a.mapCmd(), a.geoCmd(),

@@ -92,16 +92,24 @@ func writeFile(t *testing.T, file, text string) {
 // smallGeo writes a geographic database of one network.
 func smallGeo(t *testing.T) string {
 	t.Helper()
+	return geoOf(t, map[string]string{"81.2.69.0/24": "GB"})
+}
+
+// geoOf writes a geographic database of networks in countries.
+func geoOf(t *testing.T, countries map[string]string) string {
+	t.Helper()
 	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "Test-Country", Description: map[string]string{"en": "one network"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, network, err := net.ParseCIDR("81.2.69.0/24")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Insert(network, mmdbtype.Map{"country": mmdbtype.Map{"iso_code": mmdbtype.String("GB")}}); err != nil {
-		t.Fatal(err)
+	for prefix, code := range countries {
+		_, network, err := net.ParseCIDR(prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Insert(network, mmdbtype.Map{"country": mmdbtype.Map{"iso_code": mmdbtype.String(code)}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var out bytes.Buffer
 	if _, err := w.WriteTo(&out); err != nil {
@@ -240,7 +248,10 @@ func (d *daemon) interrupt() {
 }
 
 // ask gives RCODE and addresses: "NOERROR 192.0.2.1".
-func (d *daemon) ask(name, subnet string) string {
+func (d *daemon) ask(name, subnet string) string { return d.askBy("udp", name, subnet) }
+
+// askBy is ask, by UDP or TCP.
+func (d *daemon) askBy(transport, name, subnet string) string {
 	m := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	if subnet != "" {
 		p := netip.MustParsePrefix(subnet)
@@ -248,7 +259,7 @@ func (d *daemon) ask(name, subnet string) string {
 		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1,
 			SourceNetmask: uint8(p.Bits()), Address: p.Addr().AsSlice()})
 	}
-	c := &dns.Client{Timeout: 5 * time.Second}
+	c := &dns.Client{Net: transport, Timeout: 5 * time.Second}
 	r, _, err := c.Exchange(m, d.dns.String())
 	if err != nil {
 		return err.Error()

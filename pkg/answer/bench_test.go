@@ -144,7 +144,9 @@ func benchmarkSteeredBy(b *testing.B, by steeredBy) {
 			continue
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			a := New(Config{View: steeredView(b, n, by), ID: "edge", Seed: 1, Clock: func() uint32 { return 0 }})
+			samples := NewSamples(1) // and no place for most, where they cost most
+			samples.Every(1024)
+			a := New(Config{View: steeredView(b, n, by), ID: "edge", Seed: 1, Clock: func() uint32 { return 0 }, Samples: samples})
 			queries := steeredQueries(b, n)
 			b.Run("ahead", func(b *testing.B) { benchmarkSteered(b, a, queries, true) })
 			b.Run("alone", func(b *testing.B) { benchmarkSteered(b, a, queries, false) })

@@ -8,6 +8,8 @@ type tally struct {
 	row  int
 	n    [16]uint32
 	any  bool
+	// asked counts what was published since the last sample.
+	asked uint64
 }
 
 // add counts one answer of a zone.
@@ -29,11 +31,9 @@ func (t *tally) flush() {
 	for i, n := range t.n {
 		if n != 0 {
 			row[i].Add(uint64(n))
+			t.asked += uint64(n)
 			t.n[i] = 0
 		}
 	}
 	t.any = false
 }
-
-// Flush publishes what was counted since the last Flush. Call it after each batch.
-func (a *Answerer) Flush() { a.counts.flush() }

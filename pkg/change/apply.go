@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/change/effect"
+	"github.com/gti/gtm/pkg/demand"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
@@ -27,6 +28,8 @@ type Config struct {
 	Verdict func(health.PoolID) *health.Verdict
 	// World gives the geography by which the effect of changes is told; absent: the built-in one.
 	World func() (*effect.World, error)
+	// Seen gives the queries that edges saw, by which clients are weighed; absent, or nil: they are weighed by Internet users.
+	Seen func() *demand.Sum
 	// Journal is told of every change; nil: nobody is.
 	Journal Journal
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/change/guards"
+	"github.com/gti/gtm/pkg/demand"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
@@ -146,6 +147,7 @@ type judging struct {
 	after *overlay
 	steps []Step
 	world *effect.World
+	seen  *demand.Sum
 	err   error
 }
 
@@ -158,6 +160,9 @@ func (j *judging) foresee(services []spec.Key) (e *effect.Effect, err error) {
 	}()
 	if j.world, err = j.c.cfg.World(); err != nil {
 		return nil, fmt.Errorf("what the change does to answers cannot be told: %w", err)
+	}
+	if j.c.cfg.Seen != nil {
+		j.seen = j.c.cfg.Seen()
 	}
 	return j.effect(j.p.state, j.after, services, nil), nil
 }
@@ -181,7 +186,7 @@ func (j *judging) effect(before, after spec.Lookup, services []spec.Key, moments
 	}
 	join := j.p.state.join
 	return effect.Of(effect.Input{Before: foundSet{before, join, nil}, After: foundSet{after, join, nil}, Services: services,
-		Verdict: j.c.cfg.Verdict, World: j.world, At: at, Now: j.now(), ByHand: byHand, Moments: moments})
+		Verdict: j.c.cfg.Verdict, World: j.world, Seen: j.seen, At: at, Now: j.now(), ByHand: byHand, Moments: moments})
 }
 
 // JudgeFound tells what guards say to lists of endpoints that come to pools of a tenant: by what they leave of capacity and sites. What

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gti/gtm/pkg/demand"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -63,6 +64,24 @@ func large(b *testing.B) *Changer {
 	return c
 }
 
+// everyone has each of these services asked for from as many countries as a sketch tells apart.
+func everyone() *demand.Sum {
+	countries := strings.Fields("AE AR AT AU BD BE BR CA CH CL CN CO CZ DE DK DZ EG ES ET FI FR GB GR HK HU ID IE IL IN IQ IR IT JP " +
+		"KE KR KZ MA MX MY NG NL NO NZ PE PH PK PL PT RO RU SA SE SG TH TR TW UA US VN ZA")
+	var words []demand.Word
+	for t := range 100 { // of one, a word is not too long
+		s := demand.NewSketch(clock)
+		for i := range 100 {
+			for at := range 5 * demand.MostCountries {
+				country := demand.CountryOf(countries[(i+at%demand.MostCountries)%len(countries)])
+				s.Add(fmt.Sprintf("t%d", t), fmt.Sprintf("s%d", i), country, 10)
+			}
+		}
+		words = append(words, demand.Word{Edge: "ams1", At: clock, Data: s.Encode()})
+	}
+	return demand.Add(clock, words)
+}
+
 // BenchmarkPlanWithEffect plans a change of one service, of a site and of a policy of thousands, with what these do to answers.
 func BenchmarkPlanWithEffect(b *testing.B) { plansWithEffect(b, large(b)) }
 
@@ -82,12 +101,17 @@ func plansWithEffect(b *testing.B, c *Changer) {
 	service := decode(b, "kind: Service\ntenant: t7\nname: s1\nspec: {host: s1.t7.gtm.example., rules: [{pools: [p2]}]}\n")
 	site := decode(b, "kind: Site\ntenant: platform\nname: fra\nspec: {region: EU-FR, location: {lat: 48.8, lon: 2.3}}\n")
 	policy := decode(b, nearest(", bias: {iad: 20%}"))
+	seen := everyone()
 	for _, change := range []struct {
 		name string
 		put  []*spec.Resource
 	}{{"service", service}, {"policy", policy}, {"site", site}} {
-		for _, foresee := range []bool{false, true} {
-			b.Run(fmt.Sprintf("%s/effect=%v", change.name, foresee), func(b *testing.B) {
+		for _, by := range []string{"none", "users", "queries"} {
+			foresee := by != "none"
+			b.Run(fmt.Sprintf("%s/effect=%v", change.name, by), func(b *testing.B) {
+				if c.cfg.Seen = nil; by == "queries" {
+					c.cfg.Seen = func() *demand.Sum { return seen }
+				}
 				before := processTime(b)
 				for b.Loop() {
 					p := mustPlan(b, c, Input{Put: change.put, Foresee: foresee})

@@ -203,6 +203,7 @@ func (w *world) rivals(t *testing.T) {
 			Delete: []spec.Key{{Tenant: tenant, Kind: spec.KindPool, Name: tenant}}})
 	}
 	w.store.states["shop@41"], w.store.states["shop@40"] = w.store.Tenant("shop"), w.store.Tenant("shop")
+	w.gathers(t)
 }
 
 // least is the least role by which each operation can be called, in the tenant that it concerns; where that is the platform, it says so.
@@ -215,7 +216,7 @@ var least = map[string]string{
 	"weights": "operator", "drain": "operator", "undrain": "operator", "ramp": "operator", "shift": "operator", "hold": "operator",
 	"health-release": "operator", "resume": "operator", "signal": "operator", "signal-pool": "operator", "signal-end": "operator",
 	"push": "operator", "push-all": "operator", "push-none": "operator", "delete-resource": "operator",
-	"rollback": "editor", "rollout": "editor", "accept-generation": "editor", "rollouts": "viewer",
+	"rollback": "editor", "rollout": "editor", "accept-generation": "editor", "rollouts": "viewer", "demand": "viewer",
 	"list-tokens": "admin", "create-token": "admin", "revoke-token": "admin",
 	"list-signed-zones": "platform viewer", "get-signed-zone": "platform viewer",
 	"roll-key": "platform operator", "ds-seen": "platform operator", "ds-gone": "platform operator",

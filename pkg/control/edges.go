@@ -2,11 +2,14 @@ package control
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/control/gather"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -86,4 +89,42 @@ func (s *Server) statusOf(ctx context.Context, e store.Edge) (*api.EdgeStatus, e
 		return nil, err
 	}
 	return &status, nil
+}
+
+// edgesListed gives the edges as they were listed last.
+func (s *Server) edgesListed() []store.Edge {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.lastEdges)
+}
+
+// demandOf asks one edge which queries it saw.
+func (s *Server) demandOf(ctx context.Context, e store.Edge) (out api.EdgeDemand, err error) {
+	if err := s.spared(e); err != nil {
+		return out, err
+	}
+	err = s.fetch(ctx, e, "/edge/demand", nil, &out, &out.Edge)
+	return out, err
+}
+
+type demandInput struct {
+	Tenant  string `query:"tenant" doc:"only of this tenant"`
+	Service string `query:"service" doc:"only of this service, as in shop/web: all its countries"`
+	Limit   int    `query:"limit" minimum:"1" maximum:"10000" default:"100" doc:"services at most: those with most queries"`
+}
+
+// demand tells who asks for what.
+func (s *Server) demand(ctx context.Context, in *demandInput) (*reply[api.Demand], error) {
+	q := gather.Query{Tenant: in.Tenant, Sees: grantsOf(ctx).Sees, Limit: in.Limit}
+	if in.Service != "" {
+		of, name, ok := strings.Cut(in.Service, "/")
+		if !ok || of == "" || name == "" || in.Tenant != "" && in.Tenant != of {
+			return nil, problemf(http.StatusBadRequest, "service %q is not one as in shop/web, of the tenant that is asked for", in.Service)
+		}
+		if _, err := s.find(ctx, &spec.Key{Tenant: of, Kind: spec.KindService, Name: name}); err != nil {
+			return nil, err
+		}
+		q.Tenant, q.Service = of, name
+	}
+	return &reply[api.Demand]{s.gather.List(q)}, nil
 }

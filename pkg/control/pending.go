@@ -156,6 +156,7 @@ func (v *view) plan(out *api.ApplyReply, p *change.Plan) {
 		hidden := func(s api.ServiceEffect) bool { return !v.grants.Sees(s.Service.Tenant) }
 		out.Effect.Services = slices.DeleteFunc(out.Effect.Services, hidden)
 		out.Effect.Later = slices.DeleteFunc(out.Effect.Later, hidden)
+		out.Effect.Tenants = slices.DeleteFunc(out.Effect.Tenants, func(t api.TenantEffect) bool { return !v.grants.Sees(t.Tenant) })
 	}
 	for i := range out.Refusals {
 		r := &out.Refusals[i]

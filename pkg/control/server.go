@@ -27,6 +27,7 @@ import (
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/audit"
 	"github.com/gti/gtm/pkg/control/described"
+	"github.com/gti/gtm/pkg/control/gather"
 	"github.com/gti/gtm/pkg/control/identity"
 	"github.com/gti/gtm/pkg/control/once"
 	"github.com/gti/gtm/pkg/control/past"
@@ -116,6 +117,7 @@ type Server struct {
 	small, large             *admission
 	pushes                   *share.Shares // of lists of endpoints
 	rates                    rate.Limits   // of requests
+	gather                   *gather.Gatherer
 	// patience is how long the judge has for a release.
 	patience time.Duration
 
@@ -166,9 +168,13 @@ func New(cfg Config) (*Server, error) {
 		streams: make(chan struct{}, streamsAtOnce), stopped: make(chan struct{}),
 		reach: reach{networks: cfg.EdgeNetworks, own: cfg.OwnEdge, local: net.InterfaceAddrs},
 		small: newAdmission(smallAtOne, mayWait, eachWaits), large: newAdmission(largeAtOne, mayWait, eachWaits)}
+	if s.gather, err = gather.New(gather.Config{Edges: s.edgesListed, Ask: s.demandOf, Now: cfg.Now, Logger: cfg.Logger,
+		Registerer: cfg.Registerer}); err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
 	s.smallBodies.most, s.largeBodies.most = smallBodies, cfg.MaxBody+smallBodies
 	s.changer = change.New(change.Config{Store: cfg.Store, State: change.FollowState(cfg.Store, cfg.Mirror), Now: cfg.Now,
-		Verdict: change.Known(cfg.Mirror), World: cfg.World, Journal: cfg.Audit})
+		Verdict: change.Known(cfg.Mirror), World: cfg.World, Seen: s.gather.Sum, Journal: cfg.Audit})
 	if err := s.routes(); err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -62,6 +63,9 @@ func (s *Server) Run(ctx context.Context) {
 	tick := time.NewTicker(listEvery)
 	defer tick.Stop()
 	defer close(s.stopped)
+	var gathers sync.WaitGroup
+	defer gathers.Wait()
+	gathers.Go(func() { s.gather.Run(ctx) })
 	for round := 0; ; round++ {
 		if edges, _ := s.registered(ctx); round%askEvery == 0 { // without the store, those that it told last
 			s.askAll(ctx, edges)
@@ -188,6 +192,8 @@ func (s *Server) routeEdges(h huma.API) {
 	forget := operation("forget-edge", need{access.Operate, ofPlatform}, http.MethodDelete, "/edges/{id}",
 		"Do not miss an edge that is no more")
 	huma.Register(h, forget, s.forgetEdge)
+	huma.Register(h, operation("demand", need{access.Read, inQuery}, http.MethodGet, "/demand",
+		"Who asks for what, by country, as edges sampled it"), s.demand)
 }
 
 func (s *Server) forgetEdge(ctx context.Context, in *edgeInput) (*reply[api.ForgottenEdge], error) {

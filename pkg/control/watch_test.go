@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,11 +9,17 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/gti/gtm/pkg/access"
+	"github.com/gti/gtm/pkg/change"
+	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/control/api"
+	"github.com/gti/gtm/pkg/demand"
+	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -26,10 +33,45 @@ func edgeServer(t *testing.T, status api.EdgeStatus) (addr string, asked *atomic
 			_ = json.NewEncoder(rw).Encode(api.Explanation{Edge: status.ID})
 			return
 		}
+		if r.URL.Path == "/edge/demand" {
+			_ = json.NewEncoder(rw).Encode(api.EdgeDemand{Edge: status.ID, Started: status.Started, Counts: demandFor(status.Tenants)})
+			return
+		}
 		_ = json.NewEncoder(rw).Encode(status)
 	}))
 	t.Cleanup(web.Close)
 	return strings.TrimPrefix(web.URL, "http://"), asked, web.Close
+}
+
+// demandFor has a service of each tenant asked for, of a name like the tenant's.
+func demandFor(tenants map[string]uint64) []byte {
+	s := demand.NewSketch(now)
+	for tenant := range tenants {
+		for range 500 {
+			s.Add(tenant, tenant+"-web", demand.CountryOf("DE"), 10)
+		}
+	}
+	return s.Encode()
+}
+
+// gathers has edges asked once for the queries that they saw.
+func (w *world) gathers(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := w.registered(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var ends sync.WaitGroup
+	ends.Go(func() { w.gather.Run(ctx) })
+	for ctx.Err() == nil && len(w.gather.Sum().Tenants()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	ends.Wait()
+	if len(w.gather.Sum().Tenants()) == 0 {
+		t.Fatal("no edge told what it saw")
+	}
 }
 
 func follows(id string) api.EdgeStatus {
@@ -249,5 +291,74 @@ func TestSilenceOfTheStoreShowsInStatus(t *testing.T) {
 	}
 	if v := status.Vantages; v[0].State != api.VantageUnknown || !v[0].Heard.Equal(now) || v[1].State != api.VantageSilent {
 		t.Errorf("vantages %+v", v)
+	}
+}
+
+// TestDemand: who asks for what, of all that the caller sees, of a tenant, and of a service.
+func TestDemand(t *testing.T) {
+	w := newAccessWorld(t)
+	w.rivals(t)
+	viewer := w.token(t, "shop", "viewer", "viewer")
+	for _, c := range []struct {
+		token, query string
+		status       int
+		services     string // of the reply, and of its tenants
+	}{
+		{testToken, "", 200, "platform/platform-web rival/rival-web shop/shop-web; platform rival shop"},
+		{testToken, "?tenant=rival", 200, "rival/rival-web; rival"},
+		{testToken, "?service=rival/rival-web", 200, "rival/rival-web; "},
+		{viewer, "", 200, "shop/shop-web; shop"},
+		{viewer, "?tenant=rival", 404, ""},
+		{viewer, "?service=rival/rival-web", 404, ""},
+		{viewer, "?tenant=shop&service=rival/rival-web", 400, ""},
+		{viewer, "?service=shop", 400, ""},
+		{viewer, "?service=shop/none", 404, ""},
+		{viewer, "?tenant=platform", 200, "; "},
+	} {
+		rec := w.as(t, c.token, "GET", "/v1/demand"+c.query, nil)
+		if rec.Code != c.status {
+			t.Errorf("%s: %d %s", c.query, rec.Code, rec.Body)
+			continue
+		}
+		if c.status != 200 {
+			continue
+		}
+		var d api.Demand
+		if err := json.Unmarshal(rec.Body.Bytes(), &d); err != nil {
+			t.Fatal(err)
+		}
+		var services, tenants []string
+		for _, of := range d.Services {
+			services = append(services, of.Tenant+"/"+of.Service)
+			if of.Queries != 5000 || len(of.Countries) != 1 || of.Countries[0].Share != 1 || !of.Enough {
+				t.Errorf("%s: %+v", c.query, of)
+			}
+		}
+		for _, of := range d.Tenants {
+			tenants = append(tenants, of.Tenant)
+		}
+		if got := strings.Join(services, " ") + "; " + strings.Join(tenants, " "); got != c.services {
+			t.Errorf("%s: %s, want %s", c.query, got, c.services)
+		}
+	}
+}
+
+// TestAPlanTellsNothingOfOthersQueries: neither of their services, nor of all of them together.
+func TestAPlanTellsNothingOfOthersQueries(t *testing.T) {
+	w := newWorld(t)
+	key := func(tenant string) spec.Key { return spec.Key{Tenant: tenant, Kind: spec.KindService, Name: "web"} }
+	p := &change.Plan{Effect: &effect.Effect{Services: []effect.Service{{Key: key("rival")}, {Key: key("shop")}},
+		Tenants: []effect.Tenant{{Name: "rival", Moved: 1}, {Name: "shop", Moved: 1}}}}
+	for _, all := range []bool{false, true} {
+		v := &view{s: w.Server, grants: access.Grants{"shop": access.Read}, hidden: map[string]bool{"rival": true}}
+		if all {
+			v = &view{s: w.Server}
+		}
+		var out api.ApplyReply
+		v.plan(&out, p)
+		text, err := json.Marshal(out)
+		if err != nil || strings.Contains(string(text), "rival") != all || !strings.Contains(string(text), `"tenant":"shop","queries"`) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gti/gtm/pkg/alias"
+	"github.com/gti/gtm/pkg/edge/sampling"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/spec"
@@ -130,6 +131,7 @@ type Edge struct {
 	cookies   *cookieKeeper
 	aliases   *alias.Keeper
 	evidence  state.Evidence // of health
+	sampling  *sampling.Counter
 
 	taking   taking
 	wants    chan map[string]state.Mark // has room for one
@@ -196,6 +198,9 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e.metrics, err = newMetrics(e, cfg.Registerer)
 	if err != nil {
+		return nil, err
+	}
+	if e.sampling, err = e.newSampling(); err != nil {
 		return nil, err
 	}
 	if err = e.newTransfer(); err != nil {
@@ -270,6 +275,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { e.fetch(ctx); return nil })
 	g.Go(func() error { e.clock.run(ctx, e.cfg.Now); return nil })
 	g.Go(func() error { e.aliases.Run(ctx); return nil })
+	g.Go(func() error { e.sampling.Run(ctx); return nil })
 	g.Go(func() error { e.cookies.run(ctx); return nil })
 	g.Go(func() error { e.transfer.Run(ctx); return nil })
 	g.Go(func() error { e.watchTSIG(ctx); return nil })

@@ -2,6 +2,8 @@ package edge
 
 import (
 	"github.com/gti/gtm/pkg/answer"
+	"github.com/gti/gtm/pkg/edge/sampling"
+	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/serve"
 	"github.com/gti/gtm/pkg/transfer"
 )
@@ -16,7 +18,8 @@ func (e *Edge) newHandler() serve.Handler {
 	own := &handler{transfer: e.transfer,
 		Answerer: answer.New(answer.Config{View: &e.view, ID: e.cfg.ID, Elsewhere: e.elsewhere, Row: int(e.nextRow.Add(1)) % e.rows,
 			Seed: randomSeed(), ExplainFrom: e.cfg.ExplainFrom, MaxUDP: e.cfg.MaxUDP, Clock: e.clock.seconds.Load,
-			Cookies: &e.cookies.current, RequireCookies: e.cfg.RequireCookies, Foreign: true, Evidence: e.date})}
+			Cookies: &e.cookies.current, RequireCookies: e.cfg.RequireCookies, Foreign: true, Evidence: e.date,
+			Samples: e.sampling.Samples})}
 	own.ask = own.again
 	h := serve.Handler(own)
 	if e.cfg.Wrap != nil {
@@ -90,3 +93,16 @@ func (h *handler) again(buf []byte, n int) (size int, deferred bool) {
 }
 
 func encrypted(t serve.Transport) bool { return t == serve.TLS || t == serve.HTTPS || t == serve.QUIC }
+
+// newSampling makes what counts the samples that handlers take.
+func (e *Edge) newSampling() (*sampling.Counter, error) {
+	return sampling.New(sampling.Config{ID: e.cfg.ID, Start: e.started, Now: e.cfg.Now, Registerer: e.cfg.Registerer, Atlas: e.atlas})
+}
+
+// atlas gives the geography that is answered by; nil: there is no view yet.
+func (e *Edge) atlas() *geo.Atlas {
+	if v := e.view.Load(); v != nil {
+		return v.Atlas
+	}
+	return nil
+}

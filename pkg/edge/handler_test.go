@@ -26,6 +26,9 @@ func bareEdge(t *testing.T, cfg Config) *Edge {
 	if e.cookies, err = newCookies("", t.TempDir(), cfg.Now, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
+	if e.sampling, err = e.newSampling(); err != nil {
+		t.Fatal(err)
+	}
 	return e
 }
 

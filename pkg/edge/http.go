@@ -14,7 +14,7 @@ import (
 	"github.com/gti/gtm/pkg/table/zones"
 )
 
-// Handler serves GET /edge/status and GET /edge/explain, and with the token /edge/overrides.
+// Handler serves GET /edge/status, /edge/explain, /edge/counts and /edge/demand, and with the token /edge/overrides.
 func (e *Edge) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /edge/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, e.Status()) })
@@ -27,6 +27,7 @@ func (e *Edge) Handler() http.Handler {
 		writeJSON(w, http.StatusOK, out)
 	})
 	mux.HandleFunc("GET /edge/counts", e.counts)
+	mux.Handle("GET /edge/demand", e.sampling)
 	e.handleLocal(mux)
 	return mux
 }

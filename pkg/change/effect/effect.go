@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gti/gtm/pkg/demand"
 	"github.com/gti/gtm/pkg/health"
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/steer"
@@ -34,8 +35,9 @@ type Input struct {
 	Services []spec.Key
 	Verdict  func(health.PoolID) *health.Verdict // what is known of pools; nil: nothing
 	World    *World
-	At       time.Time // when all of the change has come about; both states are taken as of then
-	Now      time.Time // when it is made, where that is before At
+	Seen     *demand.Sum // the queries that edges saw; nil: none
+	At       time.Time   // when all of the change has come about; both states are taken as of then
+	Now      time.Time   // when it is made, where that is before At
 	// ByHand says that the change is of overrides alone, and changes nothing that is declared.
 	ByHand bool
 	// Moments are those at which both states are looked at, At among them; nil: they are found by the overrides of what is concerned.
@@ -50,6 +52,7 @@ type Effect struct {
 	Same     int       // that were looked at, and of which nothing changes
 	Skipped  int       // that were not looked at, since the change concerns too many
 	About    string    // by what clients are weighed, for people
+	Tenants  []Tenant  // of services together, where enough queries were seen
 
 	all     []Service // with those that are not told
 	later   []Service
@@ -60,11 +63,13 @@ type Effect struct {
 // All gives every service of which anything changes.
 func (e *Effect) All() []Service { return e.all }
 
-// Service is what a change does to the answers of one service. Shares are of its answers, 0 to 1, with countries by their users.
+// Service is what a change does to the answers of one service. Shares are of its answers, 0 to 1, with countries as Weighing says.
 type Service struct {
-	Key   spec.Key
-	At    time.Time // as of which it is; zero: that of the Effect
-	Moved float64   // come from another pool than before, or from other addresses, or not at all
+	Key      spec.Key
+	At       time.Time // as of which it is; zero: that of the Effect
+	Weighing Weighing
+	Moved    float64 // come from another pool than before, or from other addresses, or not at all
+	ByUsers  float64 // the same with countries by their Internet users, whatever Weighing says
 	// Within is the part of Moved that stays in its pools, and comes from addresses that are new to these.
 	Within float64
 	// Gone: its name answers no more.
@@ -103,14 +108,14 @@ type Move struct {
 // Place is a country.
 type Place struct {
 	Country string
-	Users   float64 // its part of all
+	Users   float64 // its part of all clients
 	Moved   float64 // of its answers
 }
 
 // Fall is how clients get answers where no pool of their rule is up.
 type Fall struct {
 	How       table.Fallback
-	Users     float64 // the part of all users
+	Users     float64 // the part of all clients
 	Countries []string
 }
 
@@ -127,12 +132,13 @@ type seen struct {
 
 // Of works out the effect of a change.
 func Of(in Input) *Effect {
-	e := &Effect{At: in.At, About: in.World.about}
+	e := &Effect{At: in.At}
 	services := slices.DeleteFunc(slices.Clone(in.Services), func(k spec.Key) bool { return in.Before.Get(k) == nil })
 	if n := len(services); n > MostServices {
 		services, e.Skipped = services[:MostServices], n-MostServices
 	}
 	if len(services) == 0 {
+		e.About = e.about(in.World)
 		return e
 	}
 	before, after := load(in.Before, services), load(in.After, services)
@@ -148,21 +154,24 @@ func Of(in Input) *Effect {
 	seen := sights(c, e.moments, before, after, services)
 	main := max(0, slices.IndexFunc(e.moments, in.At.Equal))
 	addDrains(seen[main][1], before, after, in.At)
-	m := newMeasure(in.World)
+	m := newMeasure(&in)
 	worst := make([]bad, len(services))
 	for i, k := range services {
 		s := Service{Key: k, before: seen[main][0][i], after: seen[main][1][i]}
 		m.service(&s)
 		worst[i] = s.bad()
-		e.note(main, &s, s.Moved)
-		if s.Moved > least || s.Capacity.Before != s.Capacity.After || s.SitesUp[0] != s.SitesUp[1] || len(s.Notes) > 0 ||
+		e.note(main, &s, s.Largest())
+		if s.Largest() > least || s.Capacity.Before != s.Capacity.After || s.SitesUp[0] != s.SitesUp[1] || len(s.Notes) > 0 ||
 			s.longer() {
 			e.all = append(e.all, s)
 		} else {
 			e.Same++
 		}
 	}
-	slices.SortStableFunc(e.all, func(a, b Service) int { return cmp.Compare(b.Moved, a.Moved) })
+	slices.SortStableFunc(e.all, func(a, b Service) int {
+		return cmp.Or(cmp.Compare(b.Moved, a.Moved), cmp.Compare(b.ByUsers, a.ByUsers))
+	})
+	e.Tenants, e.About = e.tenants(in.Seen), e.about(in.World)
 	told := min(len(e.all), mostTold)
 	for i := range told {
 		m.rules(&e.all[i])

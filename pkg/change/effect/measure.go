@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/gti/gtm/pkg/demand"
 	"github.com/gti/gtm/pkg/geo"
 	"github.com/gti/gtm/pkg/policy"
 	"github.com/gti/gtm/pkg/steer"
@@ -18,10 +19,19 @@ type measure struct {
 	world    *World
 	groups   map[pairing][]group
 	renewals map[renewal]renewed
+
+	seen      *demand.Sum
+	byUsers   *Weighing
+	ofTenants map[string]*Weighing // by what services are weighed of which too few queries were seen
 }
 
-func newMeasure(w *World) *measure {
-	return &measure{world: w, groups: map[pairing][]group{}, renewals: map[renewal]renewed{}}
+func newMeasure(in *Input) *measure {
+	m := &measure{world: in.World, groups: map[pairing][]group{}, renewals: map[renewal]renewed{}, seen: in.Seen, byUsers: &Weighing{},
+		ofTenants: map[string]*Weighing{}}
+	for i := range in.World.samples {
+		m.byUsers.of = append(m.byUsers.of, in.World.samples[i].weight)
+	}
+	return m
 }
 
 // pairing is where clients of a service are looked up, before and after. Services with equal conditions share it.
@@ -30,7 +40,8 @@ type pairing struct{ before, resolverBefore, after, resolverAfter *geo.Partition
 // group is the samples that are of one class before, and of one after.
 type group struct {
 	before, after table.Class
-	weight        float64
+	users         float64 // of all Internet users
+	weight        float64 // as the service is weighed
 	samples       []int
 }
 
@@ -54,15 +65,28 @@ func (m *measure) groupsOf(s *Service) []group {
 			at[[2]table.Class{was, is}] = n
 			groups = append(groups, group{before: was, after: is})
 		}
-		groups[n].weight += c.weight
+		groups[n].users += c.weight
 		groups[n].samples = append(groups[n].samples, i)
 	}
 	m.groups[key] = groups
 	return groups
 }
 
+// weighed gives the groups with the weights by which a service goes.
+func weighed(groups []group, w *Weighing) []group {
+	out := slices.Clone(groups)
+	for i := range out {
+		g := &out[i]
+		for _, at := range g.samples {
+			g.weight += w.of[at]
+		}
+	}
+	return out
+}
+
 // service fills in what becomes of a service.
 func (m *measure) service(s *Service) {
+	s.Weighing = *m.weighing(s.Key)
 	declared, taking := s.before.capacity()
 	_, left := s.after.capacity()
 	if declared > 0 {
@@ -74,20 +98,21 @@ func (m *measure) service(s *Service) {
 	case b == nil || b.Is.Has(table.Pending):
 		return // it answers nothing before
 	case a == nil:
-		s.Moved, s.Gone = 1, true
+		s.Moved, s.ByUsers, s.Gone = 1, 1, true
 		return
 	case b.Spec.Host != a.Spec.Host:
-		s.Moved, s.Gone = 1, true
+		s.Moved, s.ByUsers, s.Gone = 1, 1, true
 		s.Notes = append(s.Notes, fmt.Sprintf("%s answers no more, %s does", b.Spec.Host, a.Spec.Host))
 		return
 	case a.Is.Has(table.Pending):
 		s.Notes = append(s.Notes, "it leads outside now: where its answers go is not known")
 		return
 	}
-	groups := m.groupsOf(s)
+	groups := weighed(m.groupsOf(s), &s.Weighing)
 	var most *tally
 	for _, f := range b.Families() {
 		t := m.tally(s, groups, f)
+		s.ByUsers = math.Max(s.ByUsers, math.Min(t.users, 1))
 		if most == nil || t.moved > most.moved+least {
 			most = t
 		}
@@ -172,6 +197,7 @@ type tally struct {
 	each          []float64 // how much moves of each group
 	within        []float64 // the part of that which stays in its pools
 	moved         float64
+	users         float64 // the same, by Internet users
 }
 
 func (m *measure) tally(s *Service, groups []group, f table.Family) *tally {
@@ -189,6 +215,7 @@ func (m *measure) tally(s *Service, groups []group, f table.Family) *tally {
 		s.stirs = s.stirs || stirs
 		t.each[i] = moved(t.before[i], t.after[i]) + t.within[i]
 		t.moved += groups[i].weight * t.each[i]
+		t.users += groups[i].users * t.each[i]
 	}
 	return t
 }
@@ -197,7 +224,7 @@ func (m *measure) tally(s *Service, groups []group, f table.Family) *tally {
 func (t *tally) put(m *measure, s *Service) {
 	s.Type, s.Moved = t.family, math.Min(t.moved, 1)
 	pools, sites, moves := map[string]*Share{}, map[string]*Share{}, map[[2]string]float64{}
-	falls := map[table.Fallback]*Fall{}
+	falls, weights := map[table.Fallback]*Fall{}, map[string]float64{}
 	for i := range t.groups {
 		g := &t.groups[i]
 		for _, p := range t.before[i] {
@@ -217,12 +244,14 @@ func (t *tally) put(m *measure, s *Service) {
 			f := falls[how]
 			f.Users += g.weight
 			for _, at := range g.samples {
-				f.Countries = append(f.Countries, m.world.samples[at].country)
+				country := m.world.samples[at].country
+				f.Countries = append(f.Countries, country)
+				weights[country] = s.Weighing.of[at]
 			}
 		}
 		for _, at := range g.samples {
-			if c := &m.world.samples[at]; t.each[i] > least {
-				s.Places = append(s.Places, Place{c.country, c.weight, t.each[i]})
+			if t.each[i] > least {
+				s.Places = append(s.Places, Place{m.world.samples[at].country, s.Weighing.of[at], t.each[i]})
 			}
 		}
 	}
@@ -241,7 +270,7 @@ func (t *tally) put(m *measure, s *Service) {
 	})
 	s.Places = s.Places[:min(len(s.Places), mostPlaces)]
 	for _, f := range falls {
-		slices.SortFunc(f.Countries, func(a, b string) int { return cmp.Or(cmp.Compare(users[b], users[a]), cmp.Compare(a, b)) })
+		slices.SortFunc(f.Countries, func(a, b string) int { return cmp.Or(cmp.Compare(weights[b], weights[a]), cmp.Compare(a, b)) })
 		s.Falls = append(s.Falls, *f)
 	}
 	slices.SortFunc(s.Falls, func(a, b Fall) int { return cmp.Compare(a.How, b.How) })
@@ -310,7 +339,7 @@ func (m *measure) unweighed(s *Service, groups []group) {
 	b, a := s.before.service, s.after.service
 	if b.Steering != nil || a.Steering != nil {
 		for _, side := range []*table.Service{b, a} {
-			if side.Steering != nil && len(side.Steering.Policy.Maps()) > 0 && s.Moved > least {
+			if side.Steering != nil && len(side.Steering.Policy.Maps()) > 0 && s.Largest() > least {
 				s.Notes = append(s.Notes, "clients that its rules tell apart by maps count as those of their country")
 				return
 			}
@@ -346,8 +375,8 @@ func (m *measure) rules(s *Service) {
 	of := map[string]*Share{}
 	for i := range m.world.samples {
 		c := &m.world.samples[i]
-		named(of, ruleOf(&s.before, c)).Before += c.weight
-		named(of, ruleOf(&s.after, c)).After += c.weight
+		named(of, ruleOf(&s.before, c)).Before += s.Weighing.of[i]
+		named(of, ruleOf(&s.after, c)).After += s.Weighing.of[i]
 	}
 	var order []string
 	for i := range a.Spec.Rules {

@@ -86,8 +86,8 @@ type Shift struct {
 
 // note keeps how far a service is from what it would be at a moment, of which moved counts.
 func (e *Effect) note(at int, s *Service, moved float64) {
-	if s.Moved > least || s.stirs {
-		e.shifts[at][s.Key] = Shift{s.Moved, moved, s.stirs}
+	if s.Largest() > least || s.stirs {
+		e.shifts[at][s.Key] = Shift{s.Largest(), moved, s.stirs}
 	}
 }
 
@@ -104,7 +104,7 @@ func (e *Effect) Later() []Service { return e.later }
 type bad struct{ moved, capacity, sites float64 }
 
 func (s *Service) bad() bad {
-	b := bad{moved: s.Moved}
+	b := bad{moved: s.Largest()}
 	if s.Capacity.After < s.Capacity.Before {
 		b.capacity = 1 - s.Capacity.After
 	}
@@ -132,15 +132,15 @@ func (m *measure) compareMoments(e *Effect, services []spec.Key, all []sight, ma
 		for n, k := range services {
 			s := Service{Key: k, At: e.moments[i], before: all[i][0][n], after: all[i][1][n]}
 			m.service(&s)
-			moved := s.Moved
+			moved := s.Largest()
 			var from *Service
-			if byHand && i > 0 && s.Moved > least && !s.Gone { // what it is then, beside what it is now
+			if byHand && i > 0 && moved > least && !s.Gone { // what it is then, beside what it is now
 				from = &Service{Key: k, At: s.At, before: all[0][0][n], after: s.after}
 				m.service(from)
-				moved = min(moved, from.Moved)
+				moved = min(moved, from.Largest())
 			}
 			e.note(i, &s, moved)
-			if moved < s.Moved {
+			if moved < s.Largest() {
 				from.Capacity, from.SitesUp = s.Capacity, s.SitesUp
 				s = *from
 			}

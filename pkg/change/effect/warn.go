@@ -34,7 +34,7 @@ func (s *Service) warn(list *spec.Errors) {
 		list.Add(&spec.Error{Resource: s.Key.String(), Msg: fmt.Sprintf(format, args...), Hint: hint})
 	}
 	for _, f := range s.Falls {
-		add("", "no pool of their rule is up then for clients of %s: %s", namesOf(f), howOf(f))
+		add("", "no pool of their rule is up then for clients of %s: %s", s.namesOf(f), howOf(f))
 	}
 	if s.SitesUp[1] == 1 && s.SitesUp[0] > 1 {
 		add("", "pools at one site only are up then (now at %d)", s.SitesUp[0])
@@ -51,11 +51,11 @@ func (s *Service) warnLater(list *spec.Errors) {
 		list.Add(&spec.Error{Resource: s.Key.String(), Msg: fmt.Sprintf("as of %s, when overrides of now have changed, ",
 			s.At.UTC().Format(time.RFC3339)) + fmt.Sprintf(format, args...)})
 	}
-	if s.Moved > least {
-		add("%s of its answers move", table.Percent(s.Moved))
+	if s.Largest() > least {
+		add("%s of its answers move", table.Percent(s.Largest()))
 	}
 	for _, f := range s.Falls {
-		add("no pool of their rule is up for clients of %s: %s", namesOf(f), howOf(f))
+		add("no pool of their rule is up for clients of %s: %s", s.namesOf(f), howOf(f))
 	}
 }
 
@@ -67,12 +67,16 @@ func howOf(f Fall) string {
 }
 
 // namesOf names the countries of a fall, as in "DE, FR and 3 more (12% of all)".
-func namesOf(f Fall) string {
+func (s *Service) namesOf(f Fall) string {
 	named := strings.Join(f.Countries[:min(len(f.Countries), mostNamed)], ", ")
 	if more := len(f.Countries) - mostNamed; more > 0 {
 		named += fmt.Sprintf(" and %d more", more)
 	}
-	return fmt.Sprintf("%s (%s of all users)", named, table.Percent(f.Users))
+	of := "all users"
+	if s.Weighing.By != ByUsers {
+		of = "its clients"
+	}
+	return fmt.Sprintf("%s (%s of %s)", named, table.Percent(f.Users), of)
 }
 
 // unmonitored gives the pools without a monitor that get more answers than before, where the service has monitored ones.

@@ -43,8 +43,7 @@ func NewWorld(a *geo.Atlas) *World {
 	for _, i := range a.Info() {
 		files = append(files, fmt.Sprintf("%s of %s", i.File, i.Built.Format(time.DateOnly)))
 	}
-	w.about = fmt.Sprintf("one network for each of %d countries (%s), weighed by %s", len(w.samples), strings.Join(files, ", "),
-		UsersSource)
+	w.about = fmt.Sprintf("one network for each of %d countries (%s)", len(w.samples), strings.Join(files, ", "))
 	return w
 }
 

@@ -263,7 +263,7 @@ func without(s *effect.Service) string {
 func (j *judge) shift(s *effect.Service) {
 	g := j.guard
 	if g.LargestShift != nil {
-		if bound, of := share(g.LargestShift.Change); of && s.Moved > bound {
+		if bound, of := share(g.LargestShift.Change); of && s.Largest() > bound {
 			j.beyond("spec.largestShift.change", s, 0, "make it in steps", "%s: at most %s may in one change", movedText(s),
 				g.LargestShift.Change)
 		}
@@ -271,7 +271,7 @@ func (j *judge) shift(s *effect.Service) {
 	if g.Approval == nil {
 		return
 	}
-	if bound, of := share(g.Approval.Above); of && s.Moved > bound {
+	if bound, of := share(g.Approval.Above); of && s.Largest() > bound {
 		j.beyond("spec.approval", s, g.Approval.Waits(), "", "%s: above %s a second person is needed", movedText(s), g.Approval.Above)
 	}
 }
@@ -296,7 +296,7 @@ func movedText(s *effect.Service) string {
 	if s.Gone {
 		return "its name would answer no more, which moves all of its answers"
 	}
-	text := table.Percent(s.Moved) + " of its answers would come from "
+	text := table.Percent(s.Largest()) + " of its answers would come from "
 	switch {
 	case s.Within == 0:
 		text += "another pool"
@@ -304,6 +304,9 @@ func movedText(s *effect.Service) string {
 		text += "another pool, or from addresses that are new to theirs"
 	default:
 		text += "addresses that are new to their pool"
+	}
+	if s.Weighing.By != effect.ByUsers && s.ByUsers > s.Moved {
+		text += ", weighed by Internet users (" + table.Percent(s.Moved) + " by the queries seen)"
 	}
 	if len(s.Places) > 0 {
 		var countries []string

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/change/effect"
+	"github.com/gti/gtm/pkg/demand"
 	"github.com/gti/gtm/pkg/gtmtest/declared"
 	"github.com/gti/gtm/pkg/gtmtest/views"
 	"github.com/gti/gtm/pkg/spec"
@@ -132,6 +133,37 @@ func TestAFreezeIsOfAllTenantsThatItRefuses(t *testing.T) {
 		}
 		if got := Judge(c); len(got) != 1 || fmt.Sprint(got[0].Tenants) != want {
 			t.Errorf("%s says %+v", body, got)
+		}
+	}
+}
+
+// TestForgedQueriesLetNothingPass: a guard goes by queries or by Internet users, by whatever more moves.
+func TestForgedQueriesLetNothingPass(t *testing.T) {
+	in := func(region string) string {
+		return strings.Replace(of("shop", "a"), "rules: [", "rules: [{when: {geo: ["+region+"]}, pools: [b]}, ", 1)
+	}
+	from := func(country string) *demand.Sum {
+		s := demand.NewSketch(time.Now())
+		for range 1000 {
+			s.Add("shop", "web", demand.CountryOf(country), 1e6)
+		}
+		return demand.Add(time.Now(), []demand.Word{{Edge: "ams1", At: time.Now(), Data: s.Encode()}})
+	}
+	before, services := setOf(t, ground+of("shop", "a"))
+	for _, c := range []struct {
+		region, asked, says string
+	}{
+		{"AS", "DE", "of its answers would come from another pool, weighed by Internet users (0% by the queries seen)"},
+		{"EU-DE", "DE", "100% of its answers would come from another pool (of DE)"},
+		{"EU-DE", "FR", ""}, // 1.5% of all users
+	} {
+		after, _ := setOf(t, ground+in(c.region))
+		e := effect.Of(effect.Input{Before: before, After: after, Services: services, World: effect.NewWorld(views.Atlas(t)),
+			At: time.Now(), Seen: from(c.asked)})
+		strict := guard(t, "shop", "{largestShift: {change: 30%}, approval: {above: 20%}}")
+		got := Judge(&Change{Guards: []*spec.Resource{strict}, Effect: e})
+		if c.says == "" && len(got) > 0 || c.says != "" && (len(got) != 2 || !strings.Contains(got[0].Text, c.says)) {
+			t.Errorf("%s moves, asked for in %s: %+v", c.region, c.asked, got)
 		}
 	}
 }

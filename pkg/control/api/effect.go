@@ -19,20 +19,24 @@ type Effect struct {
 	Same     int             `json:"same,omitempty" doc:"services that the change concerns, and of whose answers nothing changes"`
 	Skipped  int             `json:"skipped,omitempty" doc:"services that were not looked at, since the change concerns too many"`
 	About    string          `json:"about" doc:"by what clients are weighed"`
+	Tenants  []TenantEffect  `json:"tenants,omitempty" doc:"of all services of a tenant together, where enough of their queries were seen"`
 	// Later is what goes further at another moment, when overrides that hold now have ended, or others have begun.
 	Later     []ServiceEffect `json:"later,omitempty" doc:"services of which more changes at another moment, since overrides end or begin"`
 	LaterMore int             `json:"laterMore,omitempty" doc:"how many more of these there are"`
 }
 
-// ServiceEffect is what a change does to the answers of a service. Shares are of these, from 0 to 1, each country by its Internet users.
+// ServiceEffect is what a change does to the answers of a service. Shares are of these, from 0 to 1, each country as Weighed says.
 type ServiceEffect struct {
 	Service spec.Key `json:"service"`
 	// At is as of when it is; absent: as of the effect's.
 	At     time.Time `json:"at,omitzero" doc:"as of when it is; absent: as of the effect's at"`
 	Moved  float64   `json:"moved" doc:"the part of its answers that comes from another pool, or from other addresses, or not at all"`
 	Within float64   `json:"within,omitempty" doc:"the part of moved that stays in its pools, at addresses that are new to these"`
-	Gone   bool      `json:"gone,omitempty" doc:"its name answers no more"`
-	Type   string    `json:"type,omitempty" doc:"the type of records of which most moves"`
+	// Weighed tells by what countries are weighed; ByUsers is Moved with each country by its Internet users, whatever that is.
+	Weighed WeighedBy `json:"weighed" doc:"by what countries are weighed"`
+	ByUsers float64   `json:"byUsers" doc:"moved with countries by their Internet users; guards go by the larger of the two"`
+	Gone    bool      `json:"gone,omitempty" doc:"its name answers no more"`
+	Type    string    `json:"type,omitempty" doc:"the type of records of which most moves"`
 	// Pools and Sites are those from which answers come.
 	Pools []ShareChange `json:"pools,omitempty"`
 	Sites []ShareChange `json:"sites,omitempty"`
@@ -70,14 +74,14 @@ type Move struct {
 // CountryEffect is what moves of the answers of a country.
 type CountryEffect struct {
 	Country string  `json:"country"`
-	Users   float64 `json:"users" doc:"its part of all Internet users"`
+	Users   float64 `json:"users" doc:"its part of the clients"`
 	Moved   float64 `json:"moved"`
 }
 
 // Fall is how clients get answers where no pool of their rule is up.
 type Fall struct {
 	How       string   `json:"how"`
-	Users     float64  `json:"users" doc:"the part of all Internet users"`
+	Users     float64  `json:"users" doc:"the part of the clients"`
 	Countries []string `json:"countries" doc:"those with most users first"`
 }
 

@@ -32,6 +32,9 @@ func effectOf(e *effect.Effect) *api.Effect {
 		return nil
 	}
 	out := &api.Effect{At: e.At.UTC(), More: e.More, Same: e.Same, Skipped: e.Skipped, About: e.About}
+	for _, t := range e.Tenants {
+		out.Tenants = append(out.Tenants, api.TenantEffect{Tenant: t.Name, Queries: t.Queries, Moved: t.Moved})
+	}
 	for i := range e.Services {
 		out.Services = append(out.Services, serviceOf(&e.Services[i]))
 	}
@@ -53,7 +56,9 @@ func serviceOf(s *effect.Service) api.ServiceEffect {
 	out := api.ServiceEffect{Service: s.Key, At: s.At.UTC(), Moved: s.Moved, Within: s.Within, Gone: s.Gone,
 		Pools: sharesOf(s.Pools), Sites: sharesOf(s.Sites),
 		Rules: sharesOf(s.Rules), Capacity: api.ShareChange{Before: s.Capacity.Before, After: s.Capacity.After},
-		SitesUp: api.Counts{Before: s.SitesUp[0], After: s.SitesUp[1]}, Notes: s.Notes}
+		SitesUp: api.Counts{Before: s.SitesUp[0], After: s.SitesUp[1]}, Notes: s.Notes, ByUsers: s.ByUsers}
+	w := &s.Weighing
+	out.Weighed = api.WeighedBy{By: w.By.String(), Queries: w.Queries, Samples: w.Samples, Edges: w.Edges, Newest: w.Newest}
 	if len(s.Pools) > 0 {
 		out.Type = dnswire.TypeString(s.Type.Type())
 	}
