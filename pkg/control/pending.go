@@ -110,21 +110,10 @@ func (s *Server) failed(ctx context.Context, v *view, plan *change.Plan, err err
 
 // unbroken tells that who broke the glass may not, of some of the guards. Nothing waits for a second person then.
 func (s *Server) unbroken(v *view, plan *change.Plan, err error, refused *change.RefusedError) error {
-	s.cfg.Audit.Refuse(chain.ActBreakGlass, plan.Author, tenantsOf(plan), "", plan.BreakGlass(), refused)
 	s.cfg.Logger.Warn("somebody broke the glass who may not", "author", plan.Author, "reason", plan.BreakGlass(), "refused", refused)
 	p := problemf(http.StatusForbidden, "%s, and %s may not break the glass of it; %s", v.text(refusedBy(refused)), plan.Author, done(err))
 	p.Errors = v.said(refused)
 	return p
-}
-
-// tenantsOf lists whose resources a plan changes.
-func tenantsOf(p *change.Plan) []string {
-	var names []string
-	for i := range p.Parts {
-		names = append(names, p.Parts[i].Tenant)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // said gives what guards say, without what is not seen.

@@ -31,13 +31,16 @@ func (l *Log) Begin(p *change.Plan) (ended func([]state.Record, error), err erro
 	}, nil
 }
 
-// Refused notes that a change was not let begin: by whom, and of guards which one was the first to say so.
+// Refused notes that a change was not let begin: by whom, and of guards which one was the first to say so; also to who broke the glass.
 func (l *Log) Refused(p *change.Plan, why error) {
-	target := ""
+	act, message, target := chain.ActChange, p.Message, ""
+	if glass := p.BreakGlass(); glass != "" {
+		act, message = chain.ActBreakGlass, glass
+	}
 	if guarded := new(change.RefusedError); errors.As(why, &guarded) && len(guarded.Refusals) > 0 {
 		target = guarded.Refusals[0].Guard.String()
 	}
-	l.Refuse(chain.ActChange, p.Author, tenantsOf(p), target, p.Message, why)
+	l.Refuse(act, p.Author, tenantsOf(p), target, message, why)
 }
 
 // tenantsOf lists whose resources a plan changes.

@@ -124,6 +124,8 @@ func (k *Keeper) lead(ctx context.Context, p *prune.Pruner) error {
 	defer k.note(func(s *api.Retention) { s.Pruner = false })
 	defer k.metrics.pruner.Set(0)
 	k.seen = map[string]seen{}
+	// gofail: var sweepSoon struct{}
+	// k.cfg.Pace.Pass, k.cfg.Pace.Sweep = time.Second, time.Second
 	t := &term{k: k, p: p}
 	for ctx.Err() == nil {
 		pause := min(lookPause, k.cfg.Pace.Pass)

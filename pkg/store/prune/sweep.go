@@ -113,11 +113,13 @@ func (s *sweep) remove(ctx context.Context, hashes []string) (removed int, err e
 		if len(ops) == 1 {
 			return 0, nil
 		}
+		// gofail: var sweepNext struct{}
 		resp, err := s.commit(ctx, ops)
 		if err != nil {
 			return 0, err
 		}
 		if resp.Succeeded {
+			// gofail: var swept struct{}
 			s.swept = resp.Header.Revision
 			s.unchanged[1] = clientv3.Compare(clientv3.ModRevision(k.Swept()), "=", s.swept)
 			return len(ops) - 1, nil

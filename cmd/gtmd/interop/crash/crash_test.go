@@ -195,6 +195,11 @@ func (w *world) again(before [2]state.Generation, key string) {
 		w.t.Fatalf("the same request twice made %v of %v", got, before)
 	}
 	w.whole(w.tenant())
+	for i, wanted := range w.wanted() {
+		if run, err := w.run(want[i], wanted.Key); err != nil || run != w.runs {
+			w.t.Fatalf("%s@%d is of run %d: %v", wanted.Tenant, want[i], run, err)
+		}
+	}
 	if err := h.Stop(); err != nil {
 		w.t.Fatal(err)
 	}

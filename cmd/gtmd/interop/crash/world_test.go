@@ -142,11 +142,20 @@ func (w *world) request() (in api.ApplyRequest) {
 const (
 	oldPools       = 120
 	oldGenerations = 5
+	orphans        = 60 // runs of zone content that nothing refers to: two transactions
 )
 
-// fill gives a new tenant generations that are older than the retention.
+// orphan is the key of a run that nothing refers to.
+func orphan(run, n int) string { return fmt.Sprintf("/gtm/config/text/%032x%032x", run, n) }
+
+// fill gives a new tenant generations that are older than the retention, and leaves zone content that no change came to refer to.
 func (w *world) fill(tenant string) {
 	w.t.Helper()
+	for n := range orphans {
+		if _, err := w.etcd.Put(w.t.Context(), orphan(w.runs, n), "left behind"); err != nil {
+			w.t.Fatal(err)
+		}
+	}
 	for g := range state.Generation(oldGenerations) {
 		touched := oldPools
 		if g > 1 {
@@ -163,10 +172,11 @@ func (w *world) fill(tenant string) {
 	}
 }
 
-// left is what the clean-up of such a tenant leaves: a record and a version of each pool. What is left too much, or too little, is the
-// error.
+// left is what the clean-up of such a tenant leaves: a record and a version of each pool; and nothing of this run's zone content that
+// nothing refers to. What is left too much, or too little, is the error.
 func (w *world) left(tenant string) error {
-	for prefix, want := range map[string]int64{"/gtm/config/log/" + tenant + "/": 1, "/gtm/config/res/" + tenant + "/": oldPools} {
+	ours := strings.TrimSuffix(orphan(w.runs, 0), fmt.Sprintf("%032x", 0))
+	for prefix, want := range map[string]int64{"/gtm/config/log/" + tenant + "/": 1, "/gtm/config/res/" + tenant + "/": oldPools, ours: 0} {
 		resp, err := w.etcd.Get(w.t.Context(), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
 			return err
