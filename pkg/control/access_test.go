@@ -451,11 +451,11 @@ func TestARoleInEveryTenant(t *testing.T) {
 func TestAnotherPersonApproves(t *testing.T) {
 	w := newAccessWorld(t)
 	w.rivals(t)
-	for name, code := range map[string]int{"ci": http.StatusForbidden, "ann": http.StatusOK} { // ci asked for it
+	for _, name := range []string{"ci", "ann"} { // in this order: what the token of ci asked for is to be asked for anew where that is gone
 		secret := w.token(t, "shop", name, "editor")
 		rec := w.as(t, secret, "POST", "/v1/pending/shop/e1", api.ApproveRequest{})
-		if (rec.Code == http.StatusForbidden) != (code == http.StatusForbidden) ||
-			code == http.StatusForbidden && !strings.Contains(rec.Body.String(), "another person must approve it") {
+		own := name == "ci"
+		if own != (rec.Code == http.StatusForbidden) || own && !strings.Contains(rec.Body.String(), "another person must approve it") {
 			t.Errorf("%s approves: %d %s", name, rec.Code, rec.Body)
 		}
 	}
