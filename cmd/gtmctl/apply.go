@@ -80,6 +80,37 @@ func (a *app) applyFiles(ctx context.Context, paths []string, request api.ApplyR
 	return a.waitFor(ctx, reply.Heads, func(resource string) bool { return declared[resource] })
 }
 
+func (a *app) deleteCmd() *cobra.Command {
+	var dryRun, wait bool
+	var message string
+	c := &cobra.Command{
+		Use:   "delete KIND TENANT/NAME... | TENANT/KIND/NAME...",
+		Short: "Delete resources that nothing refers to any more",
+		Example: `  gtmctl delete service shop/old-web
+  gtmctl delete pools shop/eu shop/us --dry-run
+  gtmctl delete shop/pool/eu shop/service/web`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 && whole(args[0]) {
+				return nil
+			}
+			return needArgs(2, -1)(c, args)
+		},
+		ValidArgsFunction: a.completeKindThenName,
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			request := api.ApplyRequest{DryRun: dryRun, Message: message}
+			if request.Delete, err = a.named(c.Context(), args); err != nil {
+				return err
+			}
+			return a.byHand(c.Context(), "apply", func(dryRun bool) any {
+				request.DryRun = dryRun
+				return request
+			}, dryRun, wait, func(*api.ApplyReply) {})
+		},
+	}
+	changeFlags(c, &dryRun, &wait, &message)
+	return c
+}
+
 func (a *app) diffCmd() *cobra.Command {
 	var paths []string
 	c := &cobra.Command{
