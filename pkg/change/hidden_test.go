@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gti/gtm/pkg/change/effect"
+	"github.com/gti/gtm/pkg/change/guards"
 	"github.com/gti/gtm/pkg/store"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -320,5 +321,37 @@ func TestWhatAChangeConcernsMovesWhileItIsJudged(t *testing.T) {
 	_, err := ch.Apply(context.Background(), plan)
 	if fields, _ := refusals(err); len(fields) != 1 || asked != 3 {
 		t.Errorf("got %v, judged %d times", err, asked)
+	}
+}
+
+// unread is a store in which the past of shop cannot be read.
+type unread struct{ *memStore }
+
+func (u unread) Read(ctx context.Context, tenant string, at state.Generation) (state.TenantState, error) {
+	if tenant == "shop" && at < u.memStore.head("shop") {
+		return state.TenantState{}, errors.New("a version is damaged")
+	}
+	return u.memStore.Read(ctx, tenant, at)
+}
+
+// TestTheGlassBreaksWhereTheHourCannotBeRead, for who may; others get an error, or are refused.
+func TestTheGlassBreaksWhereTheHourCannotBeRead(t *testing.T) {
+	ch, m, now := guarded(t, guardOf("shop", "{largestShift: {hour: 30%}}"))
+	*now = now.Add(3 * time.Hour)
+	mustApply(t, ch, Input{Put: decode(t, webOf(55))})
+	*now = now.Add(time.Minute)
+	ch.cfg.Store = unread{m}
+	in := Input{Author: "ann", Put: decode(t, webOf(60)), BreakGlass: "fra burns", MayBreak: anybody}
+	p, err := ch.Plan(context.Background(), in)
+	if err != nil || p.Refused() != nil || !strings.Contains(p.Warnings.Error(), "a version is damaged") {
+		t.Errorf("with the glass broken: %v, %v, %v", err, p.Refused(), p.Warnings)
+	}
+	in.MayBreak = func(*guards.Refusal) bool { return false }
+	if p, err = ch.Plan(context.Background(), in); err != nil || p.Refused() == nil {
+		t.Errorf("by who may not: %v", err)
+	}
+	in.BreakGlass = ""
+	if _, err = ch.Plan(context.Background(), in); err == nil || !strings.Contains(err.Error(), "a version is damaged") {
+		t.Errorf("without: %v", err)
 	}
 }

@@ -131,6 +131,11 @@ func (c *Changer) judge(ctx context.Context, p *Plan) error {
 		judged.Steps = append(judged.Steps, guards.Step{Key: st.Key, Deleted: st.Action == Delete})
 	}
 	p.Refusals = guards.Judge(judged)
+	if j.err != nil && p.in.BreakGlass != "" { // then it is for those to say who may break the glass
+		judged.Unknown, j.err = j.err.Error(), nil
+		p.Refusals = guards.Judge(judged)
+		p.Warnings.Add(&spec.Error{Msg: judged.Unknown})
+	}
 	_, _, observed := guards.Split(p.Refusals)
 	for i := range observed {
 		fault := observed[i].Fault()
@@ -215,13 +220,29 @@ func (c *Changer) JudgeFound(ctx context.Context, tenant string, lists []spec.Fo
 	if len(services) == 0 {
 		return nil, nil
 	}
+	judged := &guards.Change{Guards: binding, Now: now.now}
+	if judged.Effect, err = c.ofFound(now, lists, services); err != nil { // which whoever breaks the glass passes over
+		judged.Unknown = err.Error()
+		for _, st := range steps {
+			judged.Steps = append(judged.Steps, guards.Step{Key: st.Key})
+		}
+	}
+	return guards.Judge(judged), nil
+}
+
+// ofFound works out what lists of endpoints do to answers.
+func (c *Changer) ofFound(now *State, lists []spec.Found, services []spec.Key) (e *effect.Effect, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			e, err = nil, fmt.Errorf("what the endpoints do to answers cannot be told: gtmd has a fault here: %v", fault)
+		}
+	}()
 	world, err := c.cfg.World()
 	if err != nil {
 		return nil, fmt.Errorf("what the endpoints do to answers cannot be told, which a guard asks for: %w", err)
 	}
-	e := effect.Of(effect.Input{Before: foundSet{now, now.join, nil}, After: foundSet{now, now.join, lists}, Services: services,
-		Verdict: c.cfg.Verdict, World: world, At: now.now})
-	return guards.Judge(&guards.Change{Guards: binding, Now: now.now, Effect: e}), nil
+	return effect.Of(effect.Input{Before: foundSet{now, now.join, nil}, After: foundSet{now, now.join, lists}, Services: services,
+		Verdict: c.cfg.Verdict, World: world, At: now.now}), nil
 }
 
 // concerned gives the services whose answers steps can change, sorted: those that stand in them, and those that use what does.

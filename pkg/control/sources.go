@@ -224,6 +224,7 @@ func (s *Server) mayPush(ctx context.Context, lists []spec.Found) (ended func(er
 		return nil, problemOf(err)
 	}
 	refused, _, observed := guards.Split(said)
+	guarded := len(refused)
 	if may := plans.MayBreak(grantsOf(ctx)); glass != "" {
 		refused = slices.DeleteFunc(refused, func(r guards.Refusal) bool { return may(&r) })
 	}
@@ -232,21 +233,48 @@ func (s *Server) mayPush(ctx context.Context, lists []spec.Found) (ended func(er
 			"guard", observed[i].Guard.String(), "why", observed[i].Text)
 	}
 	if len(refused) > 0 {
-		refusal := &change.RefusedError{Refusals: refused}
-		s.cfg.Audit.Refuse(chain.ActPush, author, []string{tenant}, "", what, refusal)
-		v := s.viewOf(ctx)
-		p := problemf(http.StatusConflict, "%s; nothing was taken, and what was pushed before holds on", v.text(refusedBy(refusal)))
-		p.Errors = v.said(refusal)
-		return nil, p
+		return nil, s.unpushed(ctx, news, glass, what, &change.RefusedError{Refusals: refused})
 	}
 	act := chain.ActPush
-	if glass != "" {
+	if guarded > 0 {
 		act, what = chain.ActBreakGlass, glass+": "+what
+		s.cfg.Logger.Warn("somebody broke the glass for endpoints that are pushed", "tenant", tenant, "author", author, "reason", what)
 	}
 	if ended, err = s.cfg.Audit.Ask(act, author, tenant, "", what); err != nil {
 		return nil, problemOf(err)
 	}
 	return ended, nil
+}
+
+// unpushed keeps what was pushed before, and tells who refused lists. What is kept holds as long as these would have: else it would be gone
+// with its end, all of it, and the next list judged by nothing.
+func (s *Server) unpushed(ctx context.Context, lists []spec.Found, glass, what string, refusal *change.RefusedError) error {
+	var kept []spec.Found
+	for _, f := range lists {
+		was := s.found(state.SourceOf(f))
+		if was == nil || len(was.Endpoints) == 0 || len(f.Endpoints) == 0 || was.Expires.IsZero() { // or the list was to go
+			continue
+		}
+		if f.Expires.IsZero() || f.Expires.After(was.Expires) {
+			longer := *was
+			longer.Expires = f.Expires
+			kept = append(kept, longer)
+		}
+	}
+	if len(kept) > 0 {
+		if err := s.cfg.Store.PushFound(ctx, kept...); err != nil {
+			return problemOf(err)
+		}
+	}
+	act, status, why := chain.ActPush, http.StatusConflict, ""
+	if glass != "" {
+		act, status, why = chain.ActBreakGlass, http.StatusForbidden, ", and "+authorOf(ctx)+" may not break the glass of it"
+	}
+	s.cfg.Audit.Refuse(act, authorOf(ctx), []string{lists[0].Tenant}, "", what, refusal)
+	v := s.viewOf(ctx)
+	p := problemf(status, "%s%s; nothing was taken, and what was pushed before holds on", v.text(refusedBy(refusal)), why)
+	p.Errors = v.said(refusal)
+	return p
 }
 
 // seenFound waits a while for the mirror to have what was pushed, or something newer, so that who asks next sees it.

@@ -73,7 +73,7 @@ func Binding(set spec.Lookup, tenants map[string]bool) (list []*spec.Resource) {
 	return list
 }
 
-// mostRefusals bounds what one guard says of one change.
+// mostRefusals bounds what one guard says of one change: so many refusals, and so many that a second person may let pass.
 const mostRefusals = 20
 
 // Judge gives what guards say to a change, in their order.
@@ -82,9 +82,38 @@ func Judge(c *Change) (all []Refusal) {
 		j := &judge{Change: c, key: r.Key, guard: r.Spec.(*spec.Guard)}
 		j.steps()
 		j.answers()
-		all = append(all, j.refusals[:min(len(j.refusals), mostRefusals)]...)
+		all = append(all, few(j.refusals)...)
 	}
 	return all
+}
+
+// few keeps the first of each sort, so that what waits hides nothing that is refused. The last of a sort stands for the tenants of those
+// that are left out, too.
+func few(all []Refusal) (kept []Refusal) {
+	type sort struct{ count, last int }
+	var sorts [2]sort
+	for _, r := range all {
+		s := &sorts[0]
+		if r.Waits > 0 {
+			s = &sorts[1]
+		}
+		if s.count++; s.count > mostRefusals {
+			kept[s.last].of(r.Tenants...)
+			continue
+		}
+		s.last = len(kept)
+		kept = append(kept, r)
+	}
+	return kept
+}
+
+// of adds tenants of which something is refused.
+func (r *Refusal) of(tenants ...string) {
+	for _, t := range tenants {
+		if !slices.Contains(r.Tenants, t) {
+			r.Tenants = append(r.Tenants, t)
+		}
+	}
 }
 
 // judge is one guard and one change.
@@ -152,14 +181,17 @@ func (j *judge) steps() {
 	j.approveSteps()
 }
 
-// refuseAll refuses every step of the tenants that the guard binds.
+// refuseAll refuses every step of the tenants that the guard binds. Where there is none, it is of the tenant of first.
 func (j *judge) refuseAll(field string, first spec.Key, waits time.Duration, hint, format string, args ...any) {
 	j.refuse(field, first, waits, hint, format, args...)
-	r := &j.refusals[len(j.refusals)-1]
+	bound := Refusal{}
 	for _, st := range j.Steps {
-		if t := st.Key.Tenant; j.guard.BindsTenant(j.key.Tenant, t) && !slices.Contains(r.Tenants, t) {
-			r.Tenants = append(r.Tenants, t)
+		if j.guard.BindsTenant(j.key.Tenant, st.Key.Tenant) {
+			bound.of(st.Key.Tenant)
 		}
+	}
+	if len(bound.Tenants) > 0 {
+		j.refusals[len(j.refusals)-1].Tenants = bound.Tenants
 	}
 }
 
@@ -212,13 +244,13 @@ func (j *judge) answers() {
 	case !j.guard.Weighs():
 		return
 	case j.Unknown != "":
-		j.refuse("spec", j.key, 0, "", "%s", j.Unknown)
+		j.refuseAll("spec", j.key, 0, "", "%s", j.Unknown)
 		return
 	case j.Effect == nil:
 		return
 	}
 	if n := j.Effect.Skipped; n > 0 {
-		j.refuse("spec", j.key, 0, "make it in smaller changes",
+		j.refuseAll("spec", j.key, 0, "make it in smaller changes",
 			"concerns %d services more than the %d whose answers are looked at", n, effect.MostServices)
 	}
 	for _, list := range [][]effect.Service{j.Effect.All(), j.Effect.Later()} {

@@ -167,3 +167,39 @@ func TestForgedQueriesLetNothingPass(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatWaitsHidesNoRefusal: each sort of refusal has its own bound, and no tenant is forgotten behind it.
+func TestWhatWaitsHidesNoRefusal(t *testing.T) {
+	was, is := ground, ground
+	for i := range 25 {
+		r := func(pool string) string {
+			return fmt.Sprintf("---\nkind: Service\ntenant: shop\nname: s%d\nspec: {host: s%[1]d.shop.gtm.example., "+
+				"rules: [{pools: [%s]}]}\n", i, pool)
+		}
+		was, is = was+r("a"), is+r("b")
+	}
+	big := func(n int) string {
+		y := "---\nkind: Pool\ntenant: shop\nname: big\nspec: {endpoints: ["
+		for i := range n {
+			y += fmt.Sprintf("{name: e%d, addresses: [192.0.2.%d]},", i, i+1)
+		}
+		return y + "]}\n---\nkind: Service\ntenant: shop\nname: whole\nspec: {host: whole.shop.gtm.example., rules: [{pools: [big]}]}\n"
+	}
+	before, services := setOf(t, was+of("shop", "a")+big(10))
+	after, _ := setOf(t, is+of("shop", "b")+big(1))
+	e := effect.Of(effect.Input{Before: before, After: after, Services: services, World: effect.NewWorld(views.Atlas(t)), At: time.Now()})
+	c := &Change{Guards: nil, Effect: e}
+	c.Guards = append(c.Guards, guard(t, "shop", "{leastCapacity: 50%, approval: {above: 10%}}"))
+	refused, waiting, _ := Split(Judge(c))
+	if len(refused) != 1 || refused[0].Field != "spec.leastCapacity" || len(waiting) != mostRefusals {
+		t.Errorf("%d are refused, %d wait: %+v", len(refused), len(waiting), refused)
+	}
+	var all []Refusal
+	for i := range 30 {
+		all = append(all, Refusal{Tenants: []string{fmt.Sprint("t", i%25)}})
+	}
+	if kept := few(all); len(kept) != mostRefusals ||
+		fmt.Sprint(kept[mostRefusals-1].Tenants) != "[t19 t20 t21 t22 t23 t24 t0 t1 t2 t3 t4]" {
+		t.Errorf("kept are %+v", kept)
+	}
+}
