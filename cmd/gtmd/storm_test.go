@@ -24,7 +24,7 @@ tenant: platform
 name: platform
 spec:
   contact: dns@example.net
-  limits: {quota: {tenants: {other: {resources: 12, changes: 30, requests: 40}}}}
+  limits: {quota: {tenants: {other: {resources: 12, changes: 30, requests: 15}}}}
 `
 
 // clientOf gives a client of the API with a service token of a tenant.

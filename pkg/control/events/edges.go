@@ -54,6 +54,9 @@ func (l *edges) look(all []api.Edge, now time.Time) (list []api.Event) {
 				}
 				of := fmt.Sprintf("%s@%d", h.Tenant, h.Refused)
 				if was[h.Tenant] != says && n[of] >= mostRefusing {
+					if r, held := was[h.Tenant]; held { // it has not taken it, though what it refuses by now is not told
+						is[h.Tenant] = r
+					}
 					continue
 				}
 				is[h.Tenant] = says

@@ -1,8 +1,6 @@
 package course
 
 import (
-	"slices"
-
 	"github.com/gti/gtm/pkg/spec"
 	"github.com/gti/gtm/pkg/store/state"
 )
@@ -30,10 +28,20 @@ func (c *Course) overridesRefused(name string, t *tenant) *Refusal {
 	return &Refusal{Mark: state.MarkOf(t.heard), Crashed: true, Since: c.started, Why: "this edge crashed on its overrides"}
 }
 
-// otherOverrides reports whether overrides differ, whatever else does.
-func otherOverrides(d state.TenantUpdate) bool {
-	return slices.ContainsFunc(d.Put, func(v state.Version) bool { return v.Resource.Kind == spec.KindOverride }) ||
-		slices.ContainsFunc(d.Deleted, func(k spec.Key) bool { return k.Kind == spec.KindOverride })
+// otherOverrides reports whether overrides differ, whatever else does. They are told by the generations that wrote them: after a start, and
+// whenever all is told anew, resources are others that say the same.
+func otherOverrides(was, is state.Resources) bool {
+	for k, v := range is.Unlike(was) {
+		if has, ok := was.Get(k); k.Kind == spec.KindOverride && (!ok || has.Generation != v.Generation) {
+			return true
+		}
+	}
+	for k := range was.Unlike(is) {
+		if _, ok := is.Get(k); k.Kind == spec.KindOverride && !ok {
+			return true
+		}
+	}
+	return false
 }
 
 // OnTrial gives Taken, and the generations of which nothing but overrides was taken, over an older one: an edge can crash on these, too.
@@ -41,7 +49,7 @@ func (c *Course) OnTrial() map[string]state.Mark {
 	on := c.Taken()
 	for name := range c.touched {
 		t := c.tenants[name]
-		if _, taken := on[name]; t != nil && !taken && t.good.Head != 0 && otherOverrides(difference(name, t.good, t.served)) {
+		if _, taken := on[name]; t != nil && !taken && t.good.Head != 0 && otherOverrides(t.good.Resources, t.served.Resources) {
 			on[name] = state.MarkOf(t.heard)
 		}
 	}

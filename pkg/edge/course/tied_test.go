@@ -186,3 +186,30 @@ func TestWhatIsToldOfATiedTenantIsHeard(t *testing.T) {
 		t.Errorf("it is to be served: %+v", out.Tenants)
 	}
 }
+
+// anew reads the same versions from the store once more: other pointers.
+func anew(u state.Update) state.Update {
+	tu := u.Tenants[0]
+	put := tu.Put
+	tu.Put = nil
+	for _, v := range put {
+		r := *v.Resource
+		v.Resource = &r
+		tu.Put = append(tu.Put, v)
+	}
+	u.Tenants = []state.TenantUpdate{tu}
+	return u
+}
+
+// TestWhatIsToldAnewIsNoTrial: after a start, or where a follower fell behind, all is told again, and no override is another for that.
+func TestWhatIsToldAnewIsNoTrial(t *testing.T) {
+	h, f := &history{tenant: "shop"}, newFollower(nil)
+	h.commit(versions(pool("shop", "p", 1), drain("shop", "o", 1)))
+	snapshot := h.full()
+	f.Restore(&snapshot)
+	f.mirror.Apply(snapshot)
+	f.tell(anew(h.full()))
+	if on := f.OnTrial(); len(on) > 0 {
+		t.Errorf("nothing is new, and on trial is %v", on)
+	}
+}
