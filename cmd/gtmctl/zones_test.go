@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -78,5 +79,31 @@ func TestGetZonesTellsWhatIsGranted(t *testing.T) {
 				t.Errorf("ended with %d: %s%s", code, out, errs)
 			}
 		})
+	}
+}
+
+// TestInitPinsWhatItSaw: what others make between the look at what is there and the change is not replaced.
+func TestInitPinsWhatItSaw(t *testing.T) {
+	var sent []api.ApplyRequest
+	mux := http.NewServeMux()
+	mux.Handle("/", granting(map[string]string{"platform": "admin"}, map[string]uint64{"me": 7}, nil))
+	mux.HandleFunc("POST /v1/apply", func(w http.ResponseWriter, r *http.Request) {
+		var in api.ApplyRequest
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			t.Error(err)
+		}
+		sent = append(sent, in)
+		w.WriteHeader(http.StatusConflict)
+		_ = json.NewEncoder(w).Encode(api.Problem{Title: "Conflict", Status: http.StatusConflict, Detail: "me is at 8"})
+	})
+	file := filepath.Join(t.TempDir(), "web.yaml")
+	code, _, errs := runAt(t, mux, "init", file, "--zone", "example.org", "--tenant", "me", "--host", "www.example.org", "--pool", "eu=::1",
+		"--pool", "us=::2", "--check", "none", "--edge", "::1", "--yes")
+	if code != exitFail || !strings.Contains(errs, "me is at 8") || !strings.Contains(errs, "is kept") {
+		t.Errorf("ended with %d: %s", code, errs)
+	}
+	want := map[string]uint64{"me": 7, "platform": 0}
+	if len(sent) != 1 || !maps.Equal(sent[0].Expect, want) {
+		t.Errorf("sent was %+v", sent)
 	}
 }
