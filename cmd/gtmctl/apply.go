@@ -333,7 +333,7 @@ func (a *app) initCmd() *cobra.Command {
 		Long: `Make a first service of your own. It asks for what no flag says: the zone, the tenant, the host, two pools and a check;
 writes FILE (first.yaml), which is yours to change from then on; shows what applying it would do; and, if you say yes, applies it,
 waits for the edges and tells how to ask for it. A zone that is not there yet is declared, too, which takes the right to the platform's
-resources.`,
+resources. What is there already is never replaced: every pool needs a new name, and the host a first label that is new to the tenant.`,
 		Example: `  gtmctl init
   gtmctl init web.yaml --zone example.org --tenant shop --host www.example.org --pool eu=192.0.2.10 \
     --pool us=198.51.100.10 --check https/healthz --yes`,
@@ -363,9 +363,52 @@ resources.`,
 
 // begin makes the file of a first service, and applies it.
 func (a *app) begin(ctx context.Context, said *start.Said, file string, yes bool) error {
+	zones, err := a.knownZones(ctx)
+	if err != nil {
+		return err
+	}
+	person := start.NewPerson(a.in, a.err)
+	made, err := said.Answers(person, start.Known{Zones: zones, Free: func(key spec.Key) error { return a.free(ctx, key) }})
+	if errors.Is(err, start.ErrSilent) {
+		return misusef("%w: give --zone, --tenant, --host, --pool (twice) and --check", err)
+	}
+	if err != nil {
+		return misuse{err}
+	}
+	expect, err := a.unused(ctx, made)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, []byte(made.YAML()), 0o644); err != nil {
+		return err
+	}
+	a.printf("%s is written\n", file)
+	if !yes {
+		if err = a.applyFiles(ctx, []string{file}, api.ApplyRequest{DryRun: true}, false); err == nil && !person.Sure("Apply it") {
+			fmt.Fprintf(a.err, "nothing is applied; when you want to: gtmctl apply -f %s --wait\n", file)
+			return nil
+		}
+		if err == nil { // a person may take long, and others change things meanwhile
+			expect, err = a.unused(ctx, made)
+		}
+	}
+	if err == nil {
+		err = a.applyFiles(ctx, []string{file}, api.ApplyRequest{Message: "a first service", Expect: expect}, true)
+	}
+	if err != nil {
+		fmt.Fprintf(a.err, "%s is kept: change it, and gtmctl apply -f %[1]s --wait\n", file)
+		return err
+	}
+	a.showFirst(made)
+	return nil
+}
+
+// knownZones gives the zones that who asks may know, each with what it grants. Those of the platform are seen there alone; elsewhere it is
+// told what a tenant may have in them.
+func (a *app) knownZones(ctx context.Context) (map[string]map[string][]string, error) {
 	var list api.ResourceList
 	if err := a.call(ctx, http.MethodGet, "resources", url.Values{"kind": {string(spec.KindZone)}}, nil, &list); err != nil {
-		return err
+		return nil, err
 	}
 	zones := map[string]map[string][]string{}
 	for _, r := range list.Resources {
@@ -374,34 +417,49 @@ func (a *app) begin(ctx context.Context, said *start.Said, file string, yes bool
 			zones[r.Name] = d.Spec.(*spec.Zone).Grants
 		}
 	}
-	person := start.NewPerson(a.in, a.err)
-	made, err := said.Answers(person, zones)
-	if errors.Is(err, start.ErrSilent) {
-		return misusef("%w: give --zone, --tenant, --host, --pool (twice) and --check", err)
+	if len(zones) > 0 {
+		return zones, nil
 	}
-	if err != nil {
-		return misuse{err}
-	}
-	if err := os.WriteFile(file, []byte(made.YAML()), 0o644); err != nil {
-		return err
-	}
-	a.printf("%s is written\n", file)
-	err = nil
-	if !yes {
-		if err = a.applyFiles(ctx, []string{file}, api.ApplyRequest{DryRun: true}, false); err == nil && !person.Sure("Apply it") {
-			fmt.Fprintf(a.err, "nothing is applied; when you want to: gtmctl apply -f %s --wait\n", file)
-			return nil
+	granted, err := a.grantedZones(ctx, "", list.Heads)
+	for _, g := range granted {
+		if zones[g.Zone] == nil {
+			zones[g.Zone] = map[string][]string{}
 		}
+		zones[g.Zone][g.tenant] = g.Names
 	}
-	if err == nil {
-		err = a.applyFiles(ctx, []string{file}, api.ApplyRequest{Message: "a first service"}, true)
+	return zones, err
+}
+
+// free refuses a key under which something is there already.
+func (a *app) free(ctx context.Context, key spec.Key) error {
+	var there api.Resource
+	err := a.call(ctx, http.MethodGet, resourcePath(key), nil, nil, &there)
+	switch {
+	case err == nil:
+		return &start.TakenError{Key: key}
+	case isMissing(err):
+		return nil
 	}
+	return err
+}
+
+// unused refuses what is made if any of it is there already. It gives the generations of which that is known, so that what somebody makes
+// from then on is not replaced either.
+func (a *app) unused(ctx context.Context, made *start.Answers) (map[string]uint64, error) {
+	resources, err := files.Load([]string{"-"}, strings.NewReader(made.YAML()))
 	if err != nil {
-		fmt.Fprintf(a.err, "%s is kept: change it, and gtmctl apply -f %[1]s --wait\n", file)
-		return err
+		return nil, err
 	}
-	a.showFirst(made)
-	return nil
+	var list api.ResourceList // for the heads, which are asked for before the rest
+	query := url.Values{"kind": {string(spec.KindZone)}, "limit": {"1"}}
+	if err := a.call(ctx, http.MethodGet, "resources", query, nil, &list); err != nil {
+		return nil, err
+	}
+	expect := map[string]uint64{}
+	for _, r := range resources {
+		expect[r.Tenant] = list.Heads[r.Tenant] // 0: the tenant has none yet
+	}
+	return expect, start.Unused(resources, func(key spec.Key) error { return a.free(ctx, key) })
 }
 
 // showFirst tells how to ask for a service, and how to bring a name of one's own to it.

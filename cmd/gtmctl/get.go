@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -40,10 +39,10 @@ nothing of it, -o name prints TENANT/KIND/NAME alone, and -o jsonpath=PATH what 
 			if a.output == "yaml" {
 				return a.writeManifest(list.Resources)
 			}
-			var granted []api.GrantedZone
+			var granted []grantedZone
 			if len(args) == 1 && len(list.Resources) == 0 {
 				if kind, err := parseKind(args[0]); err == nil && kind == spec.KindZone {
-					if granted, err = a.grantedZones(c.Context(), tenant); err != nil {
+					if granted, err = a.grantedZones(c.Context(), tenant, list.Heads); err != nil {
 						return err
 					}
 				}
@@ -60,36 +59,6 @@ nothing of it, -o name prints TENANT/KIND/NAME alone, and -o jsonpath=PATH what 
 	c.Flags().StringVar(&tenant, "tenant", "", "only of this tenant")
 	_ = c.RegisterFlagCompletionFunc("tenant", a.completeTenant)
 	return c
-}
-
-// grantedZones asks what is granted to a tenant in zones of the platform, or to all in which who asks has a role.
-func (a *app) grantedZones(ctx context.Context, tenant string) (all []api.GrantedZone, err error) {
-	tenants := []string{tenant}
-	if tenant == "" {
-		var me api.Whoami
-		if err := a.call(ctx, http.MethodGet, "whoami", nil, nil, &me); err != nil {
-			return nil, err
-		}
-		delete(me.Roles, "*")
-		tenants = slices.Sorted(maps.Keys(me.Roles))
-	}
-	for _, name := range tenants {
-		var out api.GrantedZones
-		if err := a.call(ctx, http.MethodGet, "tenants/"+url.PathEscape(name)+"/zones", nil, nil, &out); err != nil {
-			return nil, err
-		}
-		all = append(all, out.Zones...)
-	}
-	return all, nil
-}
-
-func (a *app) showGranted(zones []api.GrantedZone) {
-	rows := make([][]string, 0, len(zones))
-	for _, z := range zones {
-		rows = append(rows, []string{z.Zone, clip(strings.Join(z.Names, " "))})
-	}
-	a.table([]string{"zone", "granted in it"}, rows)
-	fmt.Fprintln(a.err, "zones are the platform's: you see which names in them are yours")
 }
 
 // resources asks for all, those of a kind, or some by name.

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gti/gtm/cmd/gtmctl/session"
+	"github.com/gti/gtm/pkg/access"
 	"github.com/gti/gtm/pkg/control/api"
 	"github.com/gti/gtm/pkg/control/secure"
 	"github.com/gti/gtm/pkg/spec"
@@ -209,4 +210,72 @@ func (a *app) showRoles(me *api.Whoami) {
 	if !me.Expires.IsZero() {
 		a.printf("until %s\n", me.Expires.UTC().Format(time.RFC3339))
 	}
+}
+
+// grantedZone is what is granted to a tenant in a zone of the platform.
+type grantedZone struct {
+	api.GrantedZone
+	tenant string
+}
+
+// mostAsked is of how many tenants it is asked what is granted to them: each is a request.
+const mostAsked = 100
+
+// grantedZones asks what is granted to a tenant in zones of the platform, or to all in which who asks has a role. heads are of the tenants
+// that they see. A control that is too old to know tells of none.
+func (a *app) grantedZones(ctx context.Context, tenant string, heads map[string]uint64) (all []grantedZone, err error) {
+	tenants := []string{tenant}
+	if tenant == "" {
+		if tenants, err = a.ownTenants(ctx, heads); err != nil {
+			return nil, err
+		}
+	}
+	if more := len(tenants) - mostAsked; more > 0 {
+		tenants = tenants[:mostAsked]
+		fmt.Fprintf(a.err, "zones are asked for of the first %d tenants, and not of %d more\n", mostAsked, more)
+	}
+	for _, name := range tenants {
+		var out api.GrantedZones
+		err := a.call(ctx, http.MethodGet, "tenants/"+url.PathEscape(name)+"/zones", nil, nil, &out)
+		if err != nil && !isMissing(err) {
+			return nil, err
+		}
+		for _, z := range out.Zones {
+			all = append(all, grantedZone{z, name})
+		}
+	}
+	return all, nil
+}
+
+// ownTenants names those in which who asks has a role. Who has one in the platform sees its zones themselves, and has none to ask of.
+func (a *app) ownTenants(ctx context.Context, heads map[string]uint64) ([]string, error) {
+	var me api.Whoami
+	if err := a.call(ctx, http.MethodGet, "whoami", nil, nil, &me); err != nil {
+		return nil, err
+	}
+	if me.Roles[spec.Platform] != "" {
+		return nil, nil
+	}
+	if me.Roles[access.All] != "" {
+		for tenant := range heads {
+			me.Roles[tenant] = me.Roles[access.All]
+		}
+	}
+	delete(me.Roles, access.All)
+	return slices.Sorted(maps.Keys(me.Roles)), nil
+}
+
+// isMissing reports whether the API says that what was asked for is not there.
+func isMissing(err error) bool {
+	var problem *api.Problem
+	return errors.As(err, &problem) && problem.Status == http.StatusNotFound
+}
+
+func (a *app) showGranted(zones []grantedZone) {
+	rows := make([][]string, 0, len(zones))
+	for _, z := range zones {
+		rows = append(rows, []string{z.Zone, clip(strings.Join(z.Names, " "))})
+	}
+	a.table([]string{"zone", "granted in it"}, rows)
+	fmt.Fprintln(a.err, "zones are the platform's: you see which names in them are yours")
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/gti/gtm/pkg/spec"
 )
 
 // Said is what was said beforehand of a first service; what is empty is asked for.
@@ -14,23 +16,24 @@ type Said struct {
 	Pools                           []string
 }
 
-// Answers takes what was said, and asks for the rest. zones are those that there are, each with what it grants to tenants.
-func (f *Said) Answers(person *Person, zones map[string]map[string][]string) (*Answers, error) {
-	out := &Answers{}
+// Answers takes what was said, and asks for the rest. What was said is not compared with what is there: whoever applies it does that, once
+// for all of it.
+func (f *Said) Answers(person *Person, known Known) (*Answers, error) {
+	out, zones := &Answers{}, known.Zones
 	ask := func(question, said, otherwise string, take func(string) error) error {
 		if said != "" {
 			return take(said)
 		}
 		return person.Ask(question, otherwise, take)
 	}
-	known := ""
+	first := ""
 	if names := slices.Sorted(maps.Keys(zones)); len(names) > 0 {
-		known = strings.TrimSuffix(names[0], ".")
+		first = strings.TrimSuffix(names[0], ".")
 	}
 	domain := func(to *string) func(string) error {
 		return func(text string) (err error) { *to, err = ParseDomain(text); return err }
 	}
-	if err := ask("Zone, in which the name stands", f.Zone, known, domain(&out.Zone)); err != nil {
+	if err := ask("Zone, in which the name stands", f.Zone, first, domain(&out.Zone)); err != nil {
 		return nil, err
 	}
 	grants, there := zones[out.Zone]
@@ -63,12 +66,15 @@ func (f *Said) Answers(person *Person, zones map[string]map[string][]string) (*A
 		if !slices.ContainsFunc(below, func(name string) bool { return Below(out.Host, name) }) {
 			return fmt.Errorf("%s does not stand below %s", out.Host, strings.Join(below, " or "))
 		}
-		return nil
+		if f.Host != "" {
+			return nil
+		}
+		return known.free(out.Tenant, spec.KindService, out.Label())
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := f.askPools(person, out); err != nil {
+	if err := f.askPools(person, out, &known); err != nil {
 		return nil, err
 	}
 	err = ask("Check of the endpoints: http, https or tcp, with :PORT and /PATH, or none", f.Check, "http/",
@@ -80,11 +86,14 @@ func (f *Said) Answers(person *Person, zones map[string]map[string][]string) (*A
 		func(text string) (err error) { out.Edge, err = netip.ParseAddr(text); return err })
 }
 
-func (f *Said) askPools(person *Person, out *Answers) error {
-	take := func(text string) error {
+func (f *Said) askPools(person *Person, out *Answers, known *Known) error {
+	take := func(text string, asked bool) error {
 		p, err := ParsePool(text)
 		if err == nil && slices.ContainsFunc(out.Pools, func(q Pool) bool { return q.Name == p.Name }) {
 			err = fmt.Errorf("pool %s stands there already", p.Name)
+		}
+		if err == nil && asked {
+			err = known.free(out.Tenant, spec.KindPool, p.Name)
 		}
 		if err == nil {
 			out.Pools = append(out.Pools, p)
@@ -92,14 +101,14 @@ func (f *Said) askPools(person *Person, out *Answers) error {
 		return err
 	}
 	for _, said := range f.Pools {
-		if err := take(said); err != nil {
+		if err := take(said, false); err != nil {
 			return err
 		}
 	}
 	for i, question := range []string{"Pool that takes clients, as in eu=192.0.2.10,192.0.2.11",
 		"Pool that steps in when that is down, as in us=198.51.100.10"} {
 		if len(out.Pools) <= i {
-			if err := person.Ask(question, "", take); err != nil {
+			if err := person.Ask(question, "", func(text string) error { return take(text, true) }); err != nil {
 				return err
 			}
 		}

@@ -130,8 +130,8 @@ func (a *Answers) YAML() string {
 	}
 	monitor := ""
 	if a.Check.Type != "" {
-		monitor = "  monitor: alive\n"
-		b.WriteString(doc("Monitor", a.Tenant, "alive", "how probers see whether an endpoint is well"))
+		monitor = "  monitor: " + a.monitor() + "\n"
+		b.WriteString(doc("Monitor", a.Tenant, a.monitor(), "how probers see whether an endpoint is well"))
 		fmt.Fprintf(&b, "  type: %s\n", a.Check.Type)
 		if a.Check.Port != 0 {
 			fmt.Fprintf(&b, "  port: %d\n", a.Check.Port)
@@ -167,4 +167,11 @@ func (a *Answers) Label() string {
 		return label
 	}
 	return "first"
+}
+
+// monitor names the monitor after the service: another service of the tenant has another.
+func (a *Answers) monitor() string {
+	const end, most = "-alive", 63 // most of a name, in bytes
+	label := a.Label()
+	return strings.TrimRight(label[:min(len(label), most-len(end))], "-") + end
 }

@@ -2,12 +2,14 @@ package start
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 
 	"github.com/gti/gtm/pkg/change/lawful"
 	"github.com/gti/gtm/pkg/control/files"
+	"github.com/gti/gtm/pkg/spec"
 )
 
 var zones = map[string]map[string][]string{"gtm.example.": {"shop": {"shop.gtm.example."}, "cafe": {"cafe.gtm.example."}}}
@@ -16,7 +18,7 @@ var zones = map[string]map[string][]string{"gtm.example.": {"shop": {"shop.gtm.e
 func answered(t *testing.T, said Said, lines string) (*Answers, string, error) {
 	t.Helper()
 	var asked strings.Builder
-	a, err := said.Answers(NewPerson(strings.NewReader(lines), &asked), zones)
+	a, err := said.Answers(NewPerson(strings.NewReader(lines), &asked), Known{Zones: zones})
 	return a, asked.String(), err
 }
 
@@ -75,6 +77,72 @@ func TestAZoneThatIsThereIsNotDeclared(t *testing.T) {
 	if _, _, err := answered(t, Said{Zone: "gtm.example", Tenant: "shop", Host: "www.cafe.gtm.example"}, ""); err == nil ||
 		!strings.Contains(err.Error(), "does not stand below shop.gtm.example.") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestWhatIsThereIsAskedForAnew: an answer that would replace something is not taken. What was said is left to whoever applies it.
+func TestWhatIsThereIsAskedForAnew(t *testing.T) {
+	known := Known{Free: func(key spec.Key) error {
+		if key.Name == "www" || key.Name == "eu" {
+			return fmt.Errorf("%s is there already", key)
+		}
+		return nil
+	}}
+	var asked strings.Builder
+	lines := "example.org\nme\n\napi.example.org\neu=192.0.2.1\nfar=192.0.2.1\nus=192.0.2.2\nhttp\n::1\n"
+	a, err := (&Said{}).Answers(NewPerson(strings.NewReader(lines), &asked), known)
+	if err != nil || a.Host != "api.example.org." || len(a.Pools) != 2 || a.Pools[0].Name != "far" {
+		t.Fatalf("%+v, %v after %s", a, err, &asked)
+	}
+	if !strings.Contains(asked.String(), "me/Service/www is there") || !strings.Contains(asked.String(), "me/Pool/eu is there") {
+		t.Errorf("asked was %s", &asked)
+	}
+	if text := a.YAML(); !strings.Contains(text, "name: api-alive\n") || strings.Count(text, "monitor: api-alive\n") != 2 {
+		t.Errorf("the monitor is not named after the service:\n%s", text)
+	}
+	said := Said{Zone: "example.org", Tenant: "me", Host: "www.example.org", Check: "none", Edge: "::1",
+		Pools: []string{"eu=::1", "us=::2"}}
+	if _, err := said.Answers(NewPerson(strings.NewReader(""), io.Discard), known); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnused: all that is there already is told at once, and what to choose anew; another error is that.
+func TestUnused(t *testing.T) {
+	a, _, err := answered(t, Said{Zone: "example.org", Tenant: "me", Host: "www.example.org", Check: "http", Edge: "::1",
+		Pools: []string{"eu=::1", "us=::2"}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resources, err := files.Load([]string{"-"}, strings.NewReader(a.YAML()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Unused(resources, func(spec.Key) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	away := errors.New("away")
+	if err := Unused(resources, func(spec.Key) error { return away }); !errors.Is(err, away) {
+		t.Error(err)
+	}
+	err = Unused(resources, func(key spec.Key) error { return &TakenError{key} })
+	for _, want := range []string{"platform/Zone/example.org. is there", "me/Monitor/www-alive is there", "me/Pool/us is there",
+		"me/Service/www is there", "--zone", "--pool", "--host"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("there is no %s in %v", want, err)
+		}
+	}
+}
+
+// TestAMonitorHasAName, however long the label of the host is.
+func TestAMonitorHasAName(t *testing.T) {
+	for label, want := range map[string]string{"www": "www-alive", "_sip": "first-alive",
+		strings.Repeat("a", 63):                                 strings.Repeat("a", 57) + "-alive",
+		strings.Repeat("a", 55) + "--" + strings.Repeat("b", 6): strings.Repeat("a", 55) + "-alive"} {
+		a := Answers{Host: label + ".example.org."}
+		if got := a.monitor(); got != want || !IsName(got) {
+			t.Errorf("%s: %s", label, got)
+		}
 	}
 }
 
