@@ -103,7 +103,7 @@ func (s *Server) demandOf(ctx context.Context, e store.Edge) (out api.EdgeDemand
 	if err := s.spared(e); err != nil {
 		return out, err
 	}
-	err = s.fetch(ctx, e, "/edge/demand", nil, &out, &out.Edge)
+	err = s.fetchBy(ctx, &forDemand, e, "/edge/demand", nil, &out, &out.Edge)
 	return out, err
 }
 

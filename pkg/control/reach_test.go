@@ -166,7 +166,7 @@ func TestAnAnswerOfAnEdgeIsBounded(t *testing.T) {
 		{"of many small things", `{"id": "ams1", "broken": [` + strings.Repeat("{},", maxEdgeValues) + `{}]}`, errTooMuch},
 	} {
 		w := newWorld(t)
-		data, done, err := w.readReply(t.Context(), strings.NewReader(c.body)) // not by a socket, since an edge has two seconds
+		data, done, err := w.usual().readReply(t.Context(), strings.NewReader(c.body)) // not by a socket, since an edge has two seconds
 		done()
 		if !errors.Is(err, c.err) || err == nil && string(data) != c.body {
 			t.Errorf("%s: %d bytes, %v, want %v", c.what, len(data), err, c.err)
@@ -181,7 +181,7 @@ func TestAnAnswerOfAnEdgeIsBounded(t *testing.T) {
 func TestLargeAnswersTakeTurns(t *testing.T) {
 	w := newWorld(t)
 	w.largeReply <- struct{}{} // somebody's turn
-	data, done, err := w.readReply(t.Context(), bytes.NewReader(make([]byte, smallEdgeReply-1)))
+	data, done, err := w.usual().readReply(t.Context(), bytes.NewReader(make([]byte, smallEdgeReply-1)))
 	if err != nil || len(data) != smallEdgeReply-1 {
 		t.Errorf("a small one: %d bytes, %v", len(data), err)
 	}
@@ -189,7 +189,7 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	large := func() error {
-		_, done, err := w.readReply(over, bytes.NewReader(make([]byte, smallEdgeReply)))
+		_, done, err := w.usual().readReply(over, bytes.NewReader(make([]byte, smallEdgeReply)))
 		done()
 		return err
 	}
@@ -197,7 +197,7 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 		t.Errorf("it did not wait: %v", err)
 	}
 	<-w.largeReply
-	if _, _, err := w.readReply(t.Context(), bytes.NewReader(make([]byte, smallEdgeReply))); err != nil || len(w.largeReply) != 1 {
+	if _, _, err := w.usual().readReply(t.Context(), bytes.NewReader(make([]byte, smallEdgeReply))); err != nil || len(w.largeReply) != 1 {
 		t.Errorf("%v; %d turns are taken", err, len(w.largeReply))
 	}
 }

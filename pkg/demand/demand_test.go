@@ -214,13 +214,28 @@ func TestFold(t *testing.T) {
 	one := sketchOf("shop", "web", map[string]float64{"DE": 1e6})
 	two := sketchOf("shop", "web", map[string]float64{"DE": 1e6, "FR": 3e6})
 	later := clock.Add(24 * time.Hour)
-	data := Fold(later, Word{"a", clock, one.Encode()}, Word{"a", later, two.Encode()}, Word{})
+	data := Fold(later, MostBytes, Word{"a", clock, one.Encode()}, Word{"a", later, two.Encode()}, Word{})
 	web := Add(later, []Word{{"a", later, data}}).Service("shop", "web")
 	if got, want := web.Of(CountryOf("DE")), 1e6+1e6/math.E; math.Abs(got-want) > 1 || web.Of(CountryOf("FR")) != 3e6 {
 		t.Errorf("%v, want %v; %v", got, want, web.Of(CountryOf("FR")))
 	}
 	if math.Abs(web.Samples-(2+1/math.E)) > 0.1 {
 		t.Errorf("%v samples", web.Samples)
+	}
+}
+
+// TestFoldIsBounded: of what is too much, the services with most queries stay.
+func TestFoldIsBounded(t *testing.T) {
+	s := NewSketch(clock)
+	for i := range 1000 {
+		s.Add("shop", fmt.Sprint("s", i), CountryOf("DE"), float64(1+i))
+	}
+	const most = 4096
+	data := Fold(clock, most, Word{"a", clock, s.Encode()})
+	sum := Add(clock, []Word{{"a", clock, data}})
+	if len(data) > most || len(data) < most-50 || sum.Tenant("shop").Queries != 1000*1001/2 || sum.Service("shop", "s999") == nil ||
+		sum.Service("shop", "s0") != nil {
+		t.Errorf("%d bytes, %d services", len(data), len(sum.ServicesOf("shop")))
 	}
 }
 

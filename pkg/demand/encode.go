@@ -26,7 +26,10 @@ const mostQueries = 1 << 45
 
 // Encode gives the sketch's bytes: tenants, and then services, those with most queries first, as far as there is room. What it counts
 // stays as it is.
-func (s *Sketch) Encode() []byte {
+func (s *Sketch) Encode() []byte { return s.encode(MostBytes) }
+
+// encode gives so many bytes at most.
+func (s *Sketch) encode(most int) []byte {
 	type entry struct {
 		tenant, service string
 		counts          *Counts
@@ -48,7 +51,7 @@ func (s *Sketch) Encode() []byte {
 	for i := range entries {
 		e := &entries[i]
 		longer := appendEntry(out, e.tenant, e.service, e.counts)
-		if len(longer) > MostBytes {
+		if len(longer) > most {
 			break
 		}
 		out = longer
@@ -148,8 +151,8 @@ func (r *reader) country() Country {
 // Check reports whether bytes can be read.
 func Check(data []byte) error { return visit(data, func(string, string, *Counts) {}) }
 
-// Fold gives the bytes of a sketch that has what several words had, as of now. Those that cannot be read are left out.
-func Fold(now time.Time, words ...Word) []byte {
+// Fold gives the bytes, so many at most, of a sketch that has what several words had, as of now. Words that cannot be read are left out.
+func Fold(now time.Time, most int, words ...Word) []byte {
 	s := NewSketch(now)
 	for _, w := range words {
 		worth := worth(now.Sub(w.At))
@@ -167,5 +170,5 @@ func Fold(now time.Time, words ...Word) []byte {
 		})
 	}
 	s.Age(now)
-	return s.Encode()
+	return s.encode(min(most, MostBytes))
 }

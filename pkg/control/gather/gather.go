@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,9 +22,16 @@ const (
 	look     = 2 * time.Second
 	seldom   = time.Minute
 	byAge    = 10 // of its age, one so manieth
-	atOnce   = 4  // edges asked at the same time: each may tell a megabyte
-	mostKept = 1024
+	atOnce   = 2  // edges asked at the same time: each may tell a megabyte, and take its time for it
 	addShare = 20 // of the time, one so manieth goes into summing up
+)
+
+// What is kept: the words of so many edges, a megabyte each at most, and beside each word what former processes of the edge said, which is
+// the smaller part and fades. A new edge takes the place of the one that is silent for longest, if that is for a while.
+const (
+	mostKept   = 1024
+	mostBefore = 128 << 10 // bytes
+	silentFor  = 5 * time.Minute
 )
 
 // Keep is how long the last word of an edge that is silent counts, less and less.
@@ -54,8 +62,17 @@ type word struct {
 	started time.Time // the process that said it
 	demand.Word
 	before demand.Word // what processes before that one said; At is zero: nothing
+	since  time.Time   // it is asked
 	asked  time.Time
-	refuse string // why its last answer was not taken
+	failed bool // it was asked in vain last
+}
+
+// last is when the edge was heard last, or else since when it was not.
+func (w *word) last() time.Time {
+	if w.At.After(w.since) {
+		return w.At
+	}
+	return w.since
 }
 
 // New makes one.
@@ -64,8 +81,25 @@ func New(cfg Config) (*Gatherer, error) {
 	if cfg.Registerer == nil {
 		return g, nil
 	}
-	return g, cfg.Registerer.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gtm_control_demand_edges",
-		Help: "Edges whose counts of queries are in what plans are weighed by."}, func() float64 { return float64(len(g.Heard())) }))
+	heard := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gtm_control_demand_edges",
+		Help: "Edges whose counts of queries are in what plans are weighed by."}, func() float64 { return float64(len(g.Heard())) })
+	failing := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gtm_control_demand_failing_edges",
+		Help: "Edges that were asked in vain for their counts of queries last."}, func() float64 { return float64(g.failing()) })
+	if err := cfg.Registerer.Register(heard); err != nil {
+		return nil, err
+	}
+	return g, cfg.Registerer.Register(failing)
+}
+
+func (g *Gatherer) failing() (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, w := range g.words {
+		if w.failed {
+			n++
+		}
+	}
+	return n
 }
 
 // Sum gives all that edges said; nil: nothing yet.
@@ -109,72 +143,110 @@ func (g *Gatherer) Run(ctx context.Context) {
 	}
 }
 
-// round asks the edges whose turn it is, and reports whether any of them said something.
-func (g *Gatherer) round(ctx context.Context) (heard bool) {
-	var due []store.Edge
-	now := g.cfg.Now()
-	for _, e := range g.cfg.Edges() {
-		if g.isDue(&e, now) {
-			due = append(due, e)
-		}
-	}
-	answers := make([]*api.EdgeDemand, len(due))
+// round asks the edges whose turn it is, and reports whether any of them said something. Each answer is taken as it comes: all at once
+// would be as much again as what is kept.
+func (g *Gatherer) round(ctx context.Context) bool {
 	slots := make(chan struct{}, atOnce)
+	var heard atomic.Bool
 	var wg sync.WaitGroup
-	for i, e := range due {
+	for _, e := range g.due() {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			if said, err := g.cfg.Ask(ctx, e); err == nil {
-				answers[i] = &said
+			said, err := g.cfg.Ask(ctx, e)
+			if err == nil {
+				err = demand.Check(said.Counts)
+			}
+			if ctx.Err() != nil { // that is not the edge's doing
+				return
+			}
+			g.went(e.ID, err)
+			if err == nil && g.take(e.ID, &said) {
+				heard.Store(true)
 			}
 		})
 	}
 	wg.Wait()
-	for i, e := range due {
-		if answers[i] != nil && g.take(e.ID, answers[i]) {
-			heard = true
-		}
-	}
-	return heard
+	return heard.Load()
 }
 
-// isDue reports whether it is an edge's turn, and notes that it was.
-func (g *Gatherer) isDue(e *store.Edge, now time.Time) bool {
+// due lists the edges whose turn it is, and notes that it was.
+func (g *Gatherer) due() (due []store.Edge) {
+	now, edges := g.cfg.Now(), g.cfg.Edges()
+	listed := make(map[string]bool, len(edges))
+	for i := range edges {
+		listed[edges[i].ID] = true
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	w := g.words[e.ID]
-	if w == nil {
-		if !e.Alive || len(g.words) >= mostKept {
-			return false
-		}
-		w = &word{}
-		g.words[e.ID] = w
+	for id, w := range g.words {
+		w.failed = w.failed && listed[id] // one that was forgotten is not missed
 	}
-	wait := min(max(now.Sub(e.Started)/byAge, look), seldom)
-	if now.Sub(w.asked) < wait {
+	room := true
+	for i := range edges {
+		e := &edges[i]
+		w := g.words[e.ID]
+		if w == nil {
+			if !e.Alive || !room {
+				continue
+			}
+			if room = len(g.words) < mostKept || g.dropSilent(listed, now); !room {
+				continue
+			}
+			w = &word{since: now}
+			g.words[e.ID] = w
+		}
+		if now.Sub(w.asked) >= min(max(now.Sub(e.Started)/byAge, look), seldom) {
+			w.asked = now
+			due = append(due, *e)
+		}
+	}
+	return due
+}
+
+// dropSilent has the edge go that is silent for longest, and reports whether there is one. g.mu is held.
+func (g *Gatherer) dropSilent(listed map[string]bool, now time.Time) bool {
+	silent, since := "", now.Add(-silentFor)
+	for id, w := range g.words {
+		if (w.failed || !listed[id]) && !w.last().After(since) {
+			silent, since = id, w.last()
+		}
+	}
+	if silent == "" {
 		return false
 	}
-	w.asked = now
+	delete(g.words, silent)
 	return true
+}
+
+// went notes how asking an edge went, and tells when that becomes another thing: what stays as it is would be told every minute.
+func (g *Gatherer) went(edge string, err error) {
+	g.mu.Lock()
+	w := g.words[edge]
+	changed := w != nil && w.failed != (err != nil)
+	if changed {
+		w.failed = err != nil
+	}
+	g.mu.Unlock()
+	switch {
+	case changed && err != nil:
+		g.cfg.Logger.Warn("an edge does not tell which queries it saw; what it told before fades", "edge", edge, "error", err)
+	case changed:
+		g.cfg.Logger.Info("an edge tells again which queries it saw", "edge", edge)
+	}
 }
 
 // take notes what an edge said. What it said before it was started anew is kept beside.
 func (g *Gatherer) take(edge string, said *api.EdgeDemand) bool {
-	err := demand.Check(said.Counts)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	w := g.words[edge]
-	if err != nil {
-		if w.refuse != err.Error() {
-			g.cfg.Logger.Warn("what an edge says of its queries is not taken", "edge", edge, "error", err)
-		}
-		w.refuse = err.Error()
+	if w == nil { // another one has its place
 		return false
 	}
 	now := g.cfg.Now()
-	if w.refuse = ""; !w.At.IsZero() && !w.started.Equal(said.Started) {
-		w.before = demand.Word{Edge: edge, At: now, Data: demand.Fold(now, w.before, w.Word)}
+	if !w.At.IsZero() && !w.started.Equal(said.Started) {
+		w.before = demand.Word{Edge: edge, At: now, Data: demand.Fold(now, mostBefore, w.before, w.Word)}
 	}
 	w.started, w.Word = said.Started, demand.Word{Edge: edge, At: now, Data: said.Counts}
 	return true

@@ -1,12 +1,15 @@
 package gather
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +29,8 @@ type fleet struct {
 	says   map[string]api.EdgeDemand
 	asked  map[string]int
 	silent map[string]bool
+	logged bytes.Buffer
+	before func() // each is asked; nil: nothing
 }
 
 func newFleet(t *testing.T, ids ...string) *fleet {
@@ -35,7 +40,10 @@ func newFleet(t *testing.T, ids ...string) *fleet {
 		f.edges = append(f.edges, store.Edge{ID: id, Alive: true, Started: clock})
 	}
 	g, err := New(Config{Edges: func() []store.Edge { return f.edges }, Now: func() time.Time { return f.now },
-		Logger: slog.New(slog.DiscardHandler), Ask: func(_ context.Context, e store.Edge) (api.EdgeDemand, error) {
+		Logger: slog.New(slog.NewTextHandler(&f.logged, nil)), Ask: func(_ context.Context, e store.Edge) (api.EdgeDemand, error) {
+			if f.before != nil {
+				f.before()
+			}
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.asked[e.ID]++
@@ -148,6 +156,137 @@ func TestEdgesAreBounded(t *testing.T) {
 	f.round(context.Background())
 	if len(f.asked) != mostKept || len(f.words) != mostKept {
 		t.Errorf("%d were asked, %d are known", len(f.asked), len(f.words))
+	}
+}
+
+// TestANewEdgeTakesTheLongestSilentOnesPlace: where all places were taken, new edges were not heard until some had been silent for days.
+func TestANewEdgeTakesTheLongestSilentOnesPlace(t *testing.T) {
+	f := newFleet(t)
+	for i := range mostKept {
+		id := fmt.Sprint("e", i)
+		f.edges = append(f.edges, store.Edge{ID: id, Alive: true, Started: clock.Add(-24 * time.Hour)})
+		f.saw(id, clock, map[string]int{"DE": 1})
+	}
+	f.round(context.Background())
+	f.silent["e7"], f.edges[7].Alive = true, false
+	f.turn(seldom)
+	f.silent["e3"], f.edges[3].Alive = true, false
+	f.turn(seldom)
+	f.edges = append(f.edges[:9], f.edges[10:]...) // e9 is forgotten
+	f.turn(seldom)
+	join := func(id string) bool {
+		f.edges = append(f.edges, store.Edge{ID: id, Alive: true, Started: f.now})
+		f.saw(id, f.now, map[string]int{"DE": 1})
+		f.turn(0)
+		return f.words[id] != nil
+	}
+	if join("n1") {
+		t.Error("one that is silent for some minutes lost its place")
+	}
+	f.turn(silentFor)
+	f.now = f.now.Add(look)
+	if join("n2"); f.words["n1"] == nil || f.words["n2"] == nil || f.words["e7"] != nil || f.words["e3"] != nil || f.words["e9"] == nil {
+		t.Errorf("others went than those that are silent for longest; n1 is there: %t", f.words["n1"] != nil)
+	}
+	if !join("n3") || f.words["e9"] != nil {
+		t.Error("one that is forgotten keeps its place")
+	}
+	if f.turn(seldom); join("n4") || len(f.words) != mostKept {
+		t.Errorf("one that is heard lost its place, or there are more than there may be: %d", len(f.words))
+	}
+}
+
+// TestWhatFormerProcessesSaidIsBounded: beside each word of a megabyte there was another one.
+func TestWhatFormerProcessesSaidIsBounded(t *testing.T) {
+	f := newFleet(t, "ams1")
+	s := demand.NewSketch(f.now)
+	for i := range demand.MostOfTenant {
+		for at := range demand.MostCountries - 1 {
+			country := demand.CountryOf(string([]byte{'A' + byte(at/26), 'A' + byte(at%26)}))
+			s.Add("shop", fmt.Sprint("service-", i), country, float64(1000*(1+i)))
+		}
+	}
+	f.says["ams1"] = api.EdgeDemand{Edge: "ams1", Started: clock, Counts: s.Encode()}
+	f.turn(0)
+	f.saw("ams1", clock.Add(time.Second), map[string]int{"US": 500})
+	f.turn(seldom)
+	f.saw("ams1", clock.Add(2*time.Second), map[string]int{"US": 500})
+	f.turn(seldom)
+	before := f.words["ams1"].before.Data
+	if len(before) > mostBefore || len(before) < mostBefore-1000 {
+		t.Errorf("%d bytes", len(before))
+	}
+	largest := f.Sum().Service("shop", fmt.Sprint("service-", demand.MostOfTenant-1))
+	if largest == nil || !near(f.Sum().Tenant("shop").Of(demand.CountryOf("US")), 5e5*math.Exp(-1./1440)+5e5) {
+		t.Errorf("the largest service is there: %t; %v queries of US", largest != nil, f.Sum().Tenant("shop").Of(demand.CountryOf("US")))
+	}
+}
+
+// TestAnEdgeThatFailsIsToldOfOnce, and once when it tells again: nothing at all was told, and each minute would be too often.
+func TestAnEdgeThatFailsIsToldOfOnce(t *testing.T) {
+	f := newFleet(t, "ams1", "fra1")
+	f.saw("ams1", clock, map[string]int{"DE": 900})
+	f.saw("fra1", clock, map[string]int{"DE": 900})
+	told := func(when string, warned, again int) {
+		t.Helper()
+		text := f.logged.String()
+		w, a := strings.Count(text, "does not tell which queries it saw"), strings.Count(text, "tells again which queries it saw")
+		if w != warned || a != again || strings.Contains(text, "fra1") {
+			t.Errorf("%s: %d and %d times, want %d and %d: %s", when, w, a, warned, again, text)
+		}
+	}
+	f.turn(0)
+	told("both tell", 0, 0)
+	f.silent["ams1"] = true
+	for range 5 {
+		f.turn(seldom)
+	}
+	told("one fails", 1, 0)
+	if f.failing() != 1 {
+		t.Errorf("%d fail", f.failing())
+	}
+	f.silent["ams1"] = false
+	said := f.says["ams1"]
+	f.says["ams1"] = api.EdgeDemand{Edge: "ams1", Started: clock, Counts: []byte("nonsense")}
+	f.turn(seldom)
+	told("and then what it says cannot be read", 1, 0)
+	f.says["ams1"] = said
+	for range 5 {
+		f.turn(seldom)
+	}
+	told("it tells again", 1, 1)
+	f.silent["ams1"] = true
+	f.turn(seldom)
+	told("it fails another time", 2, 1)
+	f.edges = f.edges[1:]
+	if f.turn(seldom); f.failing() != 0 {
+		t.Error("one that was forgotten is missed")
+	}
+	f.edges[0].ID = "lhr1"
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	f.silent["lhr1"], f.now = true, f.now.Add(seldom)
+	f.round(over)
+	told("control itself ends", 2, 1)
+}
+
+// TestAnswersAreTakenAsTheyCome: all of a round were held together, as much again as all that is kept.
+func TestAnswersAreTakenAsTheyCome(t *testing.T) {
+	f := newFleet(t)
+	for i := range 50 {
+		id := fmt.Sprint("e", i)
+		f.edges = append(f.edges, store.Edge{ID: id, Alive: true, Started: clock})
+		f.saw(id, clock, map[string]int{"DE": 1})
+	}
+	var begun atomic.Int64
+	f.before = func() {
+		if n := int(begun.Add(1)); len(f.Heard()) < n-atOnce {
+			t.Errorf("%d were asked, of which %d are heard", n, len(f.Heard()))
+		}
+	}
+	f.turn(0)
+	if w := f.web(); w == nil || w.Edges != 50 {
+		t.Errorf("%+v", w)
 	}
 }
 

@@ -17,9 +17,11 @@ import (
 )
 
 // Samples are taken away once a second. So many of them are wanted then, and there is room for four times as many, for when queries
-// begin to come.
+// begin to come. What was counted fades once a minute, whether anybody asks for it or not: else, after days without control, what came in
+// the last minute would fade as much as what came in the first one.
 const (
 	takeEvery = time.Second
+	ageEvery  = time.Minute
 	wanted    = 1024
 	room      = 4 * wanted
 )
@@ -45,14 +47,16 @@ type Counter struct {
 
 	mu     sync.Mutex
 	sketch *demand.Sketch
-	told   []byte // what was told last
+	aged   time.Time // when take had that fade last
+	told   []byte    // what was told last
 	toldAt time.Time
 	took   time.Duration // to make it
 }
 
 // New makes a Counter.
 func New(cfg Config) (*Counter, error) {
-	c := &Counter{Samples: answer.NewSamples(room), cfg: cfg, sketch: demand.NewSketch(cfg.Now()),
+	now := cfg.Now()
+	c := &Counter{Samples: answer.NewSamples(room), cfg: cfg, sketch: demand.NewSketch(now), aged: now,
 		samples: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_sampled_queries_total",
 			Help: "Queries that were looked at to count who asks for what, about one in every so many."}),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "gtm_edge_unsampled_queries_total",
@@ -102,12 +106,16 @@ func (c *Counter) take() {
 	c.lost.Add(float64(lost))
 	c.samples.Add(float64(len(c.batch)))
 	atlas := c.cfg.Atlas()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.cfg.Now(); now.Sub(c.aged) >= ageEvery {
+		c.sketch.Age(now)
+		c.aged = now
+	}
 	if kept == 0 || atlas == nil {
 		return
 	}
 	each := float64(kept+lost) / float64(kept)
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for i := range c.batch {
 		s := &c.batch[i]
 		if s.Service == "" {

@@ -130,6 +130,33 @@ func TestWhatIsCounted(t *testing.T) {
 	}
 }
 
+// TestCountsFadeWithoutControl: they faded when somebody asked for them, and after days without control the last minute had faded like the
+// first one.
+func TestCountsFadeWithoutControl(t *testing.T) {
+	w := views.New(t, 1)
+	w.Put(yaml)
+	atlas, now := views.Atlas(t), clock
+	c, err := New(Config{ID: "ams1", Start: clock, Atlas: func() *geo.Atlas { return atlas }, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAsker(t, &w.View, c.Samples)
+	a.ask("web.shop.gtm.example.", "91.198.174.0/24", 1000) // NL
+	c.take()
+	for range 3 * 24 * 60 {
+		now = now.Add(ageEvery)
+		c.take()
+	}
+	a.ask("web.shop.gtm.example.", "81.2.69.0/24", 1000) // GB
+	c.take()
+	web := told(t, c)
+	for country, want := range map[string]float64{"NL": 1000 * math.Exp(-3), "GB": 1000} {
+		if got := web.Of(demand.CountryOf(country)); math.Abs(got-want) > 1 {
+			t.Errorf("%s: %v queries, want %v", country, got, want)
+		}
+	}
+}
+
 func TestHowManyASampleStandsFor(t *testing.T) {
 	for queries, want := range map[uint64]uint32{0: 1, 10: 1, 2 * wanted: 2, 1000 * wanted: 1000, 1 << 60: 1 << 20} {
 		if got := every(queries); got != want {
