@@ -285,6 +285,7 @@ func measure(ctx context.Context, o options, report *figures.Report) error {
 	if err != nil {
 		return err
 	}
+	fmt.Printf("the history is written: %s\n", took.Round(time.Second))
 	if err := c.ask(ctx); err != nil {
 		return err
 	}
