@@ -288,7 +288,7 @@ func (d *Driver) look(ctx context.Context, a *state.Aim, edges []api.Edge) state
 	s := d.see(ctx, a, edges)
 	next := clone(*a)
 	if p := next.Rollout; p.Stage == 0 && !next.Groups[0].At.Same(p.To) {
-		p.Planned = d.plan(ctx, a)
+		p.Planned, p.LeftOut = d.plan(ctx, a)
 	}
 	watch(&next, &s, d.cfg.Now().UTC())
 	return next

@@ -44,7 +44,11 @@ func countsFailed(g *spec.Gates, p *state.Progress, s *sight) (why string, untol
 	for pool, n := range pools {
 		pools[pool] = more(n, p.Pools[pool])
 	}
-	return shifted(g.Shift, p.Pools, pools, p.Planned), untold
+	why, cannot := shifted(g.Shift, p, pools)
+	if cannot != "" {
+		untold = append(untold, cannot)
+	}
+	return why, untold
 }
 
 // counted are the counts of a group, and of others, summed.
@@ -135,17 +139,23 @@ func percent(n, of uint64) float64 {
 }
 
 // shifted tells of a service whose answers come from other pools than was planned, by more than may be; without a plan, than before.
-func shifted(most string, was, is map[string]uint64, planned []state.Flow) string {
+// cannot is of services whose plan was left out.
+func shifted(most string, p *state.Progress, is map[string]uint64) (why, cannot string) {
 	limit, err := spec.ParseShare(most)
 	if err != nil {
-		return ""
+		return "", ""
 	}
+	was := p.Pools
 	before, now := services(was), services(is)
 	for _, service := range slices.Sorted(maps.Keys(now)) {
 		if before[service] < leastAnswers || now[service] < leastAnswers {
 			continue
 		}
-		expected, moves := expect(service, was, before[service], planned)
+		expected, moves := expect(service, was, before[service], p.Planned)
+		if !moves && (slices.Contains(p.LeftOut, service) || slices.Contains(p.LeftOut, leftOutRest)) {
+			cannot = fmt.Sprintf("gates.shift cannot tell of all services, as %s: too much is planned at once", service)
+			continue
+		}
 		moved := 0.0
 		for _, pool := range poolsOf(service, was, is) {
 			moved += max(0, percent(is[pool], now[service])-expected[pool])
@@ -154,12 +164,13 @@ func shifted(most string, was, is map[string]uint64, planned []state.Flow) strin
 		case moved <= float64(limit):
 		case moves:
 			return fmt.Sprintf("%.0f%% of the answers of service %s come from other pools than was planned: gates.shift allows %s", moved,
-				service, most)
+				service, most), ""
 		default:
-			return fmt.Sprintf("%.0f%% of the answers of service %s moved between its pools: gates.shift allows %s", moved, service, most)
+			return fmt.Sprintf("%.0f%% of the answers of service %s moved between its pools: gates.shift allows %s", moved, service,
+				most), ""
 		}
 	}
-	return ""
+	return "", cannot
 }
 
 // expect gives which percentage of a service's answers each pool is to give, by what it gave and what is planned; moves: anything is.

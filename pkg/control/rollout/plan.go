@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -13,35 +12,48 @@ import (
 	"github.com/gti/gtm/pkg/store/state"
 )
 
-// mostFlows bounds what an aim holds of a plan: the largest.
-const mostFlows = 1000
+// Bounds of what an aim holds of a plan.
+const (
+	mostFlows   = 1000
+	mostLeftOut = 100 // names of services
+	leftOutRest = "*" // stands for all services that the plan has nothing of
+)
 
 // plan works out what a generation is to do to the answers of the services that are counted by pool. By countries, as plans are: which
 // clients a group has is not known; what each pool is to give away is applied to what the group's pools gave. Without a plan nothing is
 // planned, and the gate compares with before.
-func (d *Driver) plan(ctx context.Context, a *state.Aim) (flows []state.Flow) {
+func (d *Driver) plan(ctx context.Context, a *state.Aim) (flows []state.Flow, leftOut []string) {
 	if d.cfg.World == nil || a.InForce.Gates.Shift == "" {
-		return nil
+		return nil, nil
 	}
 	e, err := d.effect(ctx, a)
 	if err != nil {
 		d.cfg.Logger.Warn("what a generation is to do to answers is not known: gates.shift compares with before", "tenant", a.Tenant,
 			"generation", a.Rollout.To.Generation, "error", err)
-		return nil
+		return nil, nil
 	}
-	all := e.All()
+	return keep(e.All(), e.Skipped > 0)
+}
+
+// keep gives the flows of as many services as an aim holds. Of the others it gives the names: half of a service's flows would have the
+// other half count as unplanned. skipped: there are more services, of which nothing is known.
+func keep(all []effect.Service, skipped bool) (flows []state.Flow, leftOut []string) {
 	for i := range all {
-		flows = append(flows, flowsOf(&all[i])...)
+		if of := flowsOf(&all[i]); len(flows)+len(of) <= mostFlows {
+			flows = append(flows, of...)
+		} else {
+			leftOut = append(leftOut, all[i].Key.Name)
+		}
 	}
-	slices.SortFunc(flows, func(x, y state.Flow) int {
-		return cmp.Or(cmp.Compare(y.Part, x.Part), cmp.Compare(x.Service, y.Service), cmp.Compare(x.From, y.From), cmp.Compare(x.To, y.To))
-	})
-	return slices.Clip(flows[:min(len(flows), mostFlows)])
+	if skipped || len(leftOut) > mostLeftOut {
+		leftOut = []string{leftOutRest}
+	}
+	return flows, leftOut
 }
 
 // flowsOf gives which part of each pool's answers goes where.
 func flowsOf(s *effect.Service) (flows []state.Flow) {
-	for _, m := range s.Moves {
+	for _, m := range s.AllMoves() {
 		i := slices.IndexFunc(s.Pools, func(p effect.Share) bool { return p.Name == m.From })
 		if m.From != "" && i >= 0 && s.Pools[i].Before > 0 {
 			flows = append(flows, state.Flow{Service: s.Key.Name, From: m.From, To: m.To, Part: min(1, m.Share/s.Pools[i].Before)})

@@ -95,14 +95,14 @@ func TestWhatAGenerationIsPlannedToDo(t *testing.T) {
 		if newer { // and the state of the generation is to be read
 			commit("shop", service("web", "metrics: true, rules: [{pools: [us]}]"))
 		}
-		got := d.plan(t.Context(), a)
+		got, _ := d.plan(t.Context(), a)
 		if len(got) != 1 || got[0].Service != "web" || got[0].From != "us" || got[0].To != "eu" || math.Abs(got[0].Part-0.9) > 0.01 {
 			t.Errorf("planned: %+v", got)
 		}
 	}
 	commit("shop", "kind: Override\ntenant: shop\nname: o\n"+
 		"spec: {pool: us, state: down, reason: test, author: test, expires: 2100-01-01T00:00:00Z}\n")
-	if got := d.plan(t.Context(), a); len(got) > 0 {
+	if got, _ := d.plan(t.Context(), a); len(got) > 0 {
 		t.Errorf("nothing comes from us now, and is planned to move: %+v", got)
 	}
 	for name, broken := range map[string]func(*Config){
@@ -112,13 +112,13 @@ func TestWhatAGenerationIsPlannedToDo(t *testing.T) {
 	} {
 		one := *d
 		broken(&one.cfg)
-		if got := one.plan(t.Context(), a); got != nil {
+		if got, _ := one.plan(t.Context(), a); got != nil {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
 	a.InForce = &spec.Rollout{Groups: threeGroups.Groups}
 	a.Rollout.From = state.Mark{Generation: 99}
-	if got := d.plan(t.Context(), a); got != nil {
+	if got, _ := d.plan(t.Context(), a); got != nil {
 		t.Errorf("without the gate: %+v", got)
 	}
 }

@@ -110,6 +110,9 @@ type Progress struct {
 	Slow int `json:"slow,omitempty"`
 	// Planned is what the generation is to do to answers, as far as it was worked out.
 	Planned []Flow `json:"planned,omitempty"`
+	// LeftOut are services of which Planned has nothing, though something is planned: it is too much. The name * stands for all that
+	// Planned does not have.
+	LeftOut []string `json:"leftOut,omitempty"`
 }
 
 // Flow is the part of a pool's answers that is to come from another one. To is empty where it is to come from none.
