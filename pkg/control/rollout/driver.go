@@ -287,8 +287,8 @@ func (d *Driver) watch(ctx context.Context, tenant string, edges []api.Edge) {
 func (d *Driver) look(ctx context.Context, a *state.Aim, edges []api.Edge) state.Aim {
 	s := d.see(ctx, a, edges)
 	next := clone(*a)
-	if p := next.Rollout; p.Stage == 0 && !next.Groups[0].At.Same(p.To) {
-		p.Planned, p.LeftOut = d.plan(ctx, a)
+	if p := next.Rollout; p.Stage == 0 && !next.Groups[0].At.Same(p.To) && !d.planned(ctx, a, p) {
+		return next
 	}
 	watch(&next, &s, d.cfg.Now().UTC())
 	return next

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/health"
@@ -19,20 +20,41 @@ const (
 	leftOutRest = "*" // stands for all services that the plan has nothing of
 )
 
+// planTries is at how many looks a plan is tried to be worked out, until the first group is pointed without one: a store that hiccups is
+// well again by then.
+const planTries = 5
+
+// planned notes a plan before the first group is pointed. false: there is none yet, and the next look tries again.
+func (d *Driver) planned(ctx context.Context, a *state.Aim, p *state.Progress) bool {
+	var err error
+	p.Planned, p.LeftOut, err = d.plan(ctx, a)
+	if err == nil {
+		p.PlanTries, p.Waits = 0, nil
+		return true
+	}
+	if p.PlanTries++; p.PlanTries < planTries {
+		p.Waits = []string{"what it is to do to answers is not known yet: " + err.Error()}
+		return false
+	}
+	p.PlanTries, p.Waits = 0, nil
+	d.cfg.Logger.Warn("what a generation is to do to answers is not known: gates.shift compares with before", "tenant", a.Tenant,
+		"generation", a.Rollout.To.Generation, "error", err)
+	return true
+}
+
 // plan works out what a generation is to do to the answers of the services that are counted by pool. By countries, as plans are: which
 // clients a group has is not known; what each pool is to give away is applied to what the group's pools gave. Without a plan nothing is
 // planned, and the gate compares with before.
-func (d *Driver) plan(ctx context.Context, a *state.Aim) (flows []state.Flow, leftOut []string) {
+func (d *Driver) plan(ctx context.Context, a *state.Aim) (flows []state.Flow, leftOut []string, err error) {
 	if d.cfg.World == nil || a.InForce.Gates.Shift == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	e, err := d.effect(ctx, a)
 	if err != nil {
-		d.cfg.Logger.Warn("what a generation is to do to answers is not known: gates.shift compares with before", "tenant", a.Tenant,
-			"generation", a.Rollout.To.Generation, "error", err)
-		return nil, nil
+		return nil, nil, err
 	}
-	return keep(e.All(), e.Skipped > 0)
+	flows, leftOut = keep(e.All(), e.Skipped > 0)
+	return flows, leftOut, nil
 }
 
 // keep gives the flows of as many services as an aim holds. Of the others it gives the names: half of a service's flows would have the
@@ -97,7 +119,8 @@ func (d *Driver) effect(ctx context.Context, a *state.Aim) (e *effect.Effect, er
 		}
 	}
 	slices.SortFunc(services, spec.Key.Compare)
-	return effect.Of(effect.Input{Before: before, After: after, Services: services, World: world, At: d.cfg.Now(),
+	at := d.cfg.Now() // other moments would cost as much each, and nobody reads them
+	return effect.Of(effect.Input{Before: before, After: after, Services: services, World: world, At: at, Moments: []time.Time{at},
 		Verdict: func(id health.PoolID) *health.Verdict {
 			if v, ok := m.Verdict(id); ok {
 				return &v

@@ -113,6 +113,8 @@ type Progress struct {
 	// LeftOut are services of which Planned has nothing, though something is planned: it is too much. The name * stands for all that
 	// Planned does not have.
 	LeftOut []string `json:"leftOut,omitempty"`
+	// PlanTries is how often in a row it could not be worked out.
+	PlanTries int `json:"planTries,omitempty"`
 }
 
 // Flow is the part of a pool's answers that is to come from another one. To is empty where it is to come from none.
