@@ -145,6 +145,9 @@ func shifted(most string, p *state.Progress, is map[string]uint64) (why, cannot 
 	if err != nil {
 		return "", ""
 	}
+	if p.PoolsLost {
+		return "", "gates.shift cannot tell what the group gave before: an edge of it restarted while the rollout was paused"
+	}
 	was := p.Pools
 	before, now := services(was), services(is)
 	for _, service := range slices.Sorted(maps.Keys(now)) {

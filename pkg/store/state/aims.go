@@ -104,6 +104,9 @@ type Progress struct {
 	Pools map[string]uint64 `json:"pools,omitempty"`
 	// Others are those of some edges that have not got it, to compare with.
 	Others map[string]Counts `json:"others,omitempty"`
+	// Resumed: a person has just resumed it. PoolsLost: Pools are of no use, since an edge restarted in the pause.
+	Resumed   bool `json:"resumed,omitempty"`
+	PoolsLost bool `json:"poolsLost,omitempty"`
 	// Untold are gates that cannot tell yet, in words: the group soaks longer.
 	Untold []string `json:"untold,omitempty"`
 	// Slow is how often in a row an edge was slower than gates.latency allows.
