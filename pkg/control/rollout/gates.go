@@ -17,13 +17,14 @@ const leastAnswers = 100
 // meanwhile that have not got the generation. Empty: no gate has failed; untold are those that cannot tell.
 func countsFailed(g *spec.Gates, p *state.Progress, s *sight) (why string, untold []string) {
 	c := counted{others: since(p.Others, s.others)}
-	pools := map[string]uint64{}
-	for id, was := range p.Base {
+	pools, silent := map[string]uint64{}, ""
+	for _, id := range slices.Sorted(maps.Keys(p.Base)) {
 		is, ok := s.counts[id]
 		if !ok {
-			return "", nil // what is missing would look like a change
+			silent = id // left out of both sums: what is missing would look like a change
+			continue
 		}
-		add(&c.before, was)
+		add(&c.before, p.Base[id])
 		for pool, n := range is.Pools {
 			pools[pool] += n
 		}
@@ -44,7 +45,7 @@ func countsFailed(g *spec.Gates, p *state.Progress, s *sight) (why string, untol
 	for pool, n := range pools {
 		pools[pool] = more(n, p.Pools[pool])
 	}
-	why, cannot := shifted(g.Shift, p, pools)
+	why, cannot := shifted(g.Shift, p, pools, silent)
 	if cannot != "" {
 		untold = append(untold, cannot)
 	}
@@ -139,11 +140,14 @@ func percent(n, of uint64) float64 {
 }
 
 // shifted tells of a service whose answers come from other pools than was planned, by more than may be; without a plan, than before.
-// cannot is of services whose plan was left out.
-func shifted(most string, p *state.Progress, is map[string]uint64) (why, cannot string) {
+// cannot is of services whose plan was left out. silent is an edge of the group that does not tell what it counted; empty: all do.
+func shifted(most string, p *state.Progress, is map[string]uint64, silent string) (why, cannot string) {
 	limit, err := spec.ParseShare(most)
 	if err != nil {
 		return "", ""
+	}
+	if silent != "" { // what pools gave before is a sum that has its answers
+		return "", fmt.Sprintf("gates.shift cannot tell: edge %s does not tell what it counted", silent)
 	}
 	if p.PoolsLost {
 		return "", "gates.shift cannot tell what the group gave before: an edge of it restarted while the rollout was paused"

@@ -59,7 +59,7 @@ func TestShiftsOfManyPoolsArePlanned(t *testing.T) {
 	for i := range pools {
 		p.Pools[fmt.Sprint("web/a", i)], is[fmt.Sprint("web/b", i)] = 100, 100
 	}
-	if why, cannot := shifted("20%", p, is); why != "" || cannot != "" || len(leftOut) > 0 {
+	if why, cannot := shifted("20%", p, is, ""); why != "" || cannot != "" || len(leftOut) > 0 {
 		t.Errorf("what was planned counts as unplanned: %q, %q", why, cannot)
 	}
 }
@@ -79,7 +79,7 @@ func TestAServiceIsPlannedWholeOrNotAtAll(t *testing.T) {
 			if p.LeftOut = leftOut; rest {
 				p.LeftOut = []string{leftOutRest}
 			}
-			why, cannot := shifted("20%", p, map[string]uint64{service + "/b0": 20, service + "/a1": 80})
+			why, cannot := shifted("20%", p, map[string]uint64{service + "/b0": 20, service + "/a1": 80}, "")
 			told := service == "two" || rest && service == "same"
 			if told != (cannot != "") || !told && !strings.Contains(why, " of the answers of service "+service) {
 				t.Errorf("%s, all that is not planned %v: %q, %q", service, rest, why, cannot)
