@@ -180,6 +180,9 @@ func shifted(most string, p *state.Progress, is map[string]uint64, silent string
 	return "", cannot
 }
 
+// leastExpected is the percentage of former answers from which on the pools share what is left: below it is rounding.
+const leastExpected = 1e-6
+
 // expect gives which percentage of a service's answers each pool is to give, by what it gave and what is planned; moves: anything is.
 func expect(service string, was map[string]uint64, answers uint64, planned []state.Flow) (expected map[string]float64, moves bool) {
 	expected = map[string]float64{}
@@ -188,16 +191,23 @@ func expect(service string, was map[string]uint64, answers uint64, planned []sta
 	}
 	for _, f := range planned {
 		if f.Service == service {
-			part := f.Part * percent(was[service+"/"+f.From], answers)
-			expected[service+"/"+f.From] -= part
+			part := 100 * f.Part
+			if f.From != "" {
+				part = f.Part * percent(was[service+"/"+f.From], answers)
+				expected[service+"/"+f.From] -= part
+			}
 			expected[service+"/"+f.To] += part
 			moves = true
 		}
 	}
-	left := 100 - expected[service+"/"] // what is to have no answer is not counted
+	delete(expected, service+"/") // what is to have no answer is not counted
+	sum := 0.0
+	for _, part := range expected {
+		sum += part
+	}
 	for pool := range expected {
-		if expected[pool] *= 100; left > 0 {
-			expected[pool] /= left
+		if sum > leastExpected {
+			expected[pool] *= 100 / sum
 		}
 	}
 	return expected, moves

@@ -166,6 +166,10 @@ func TestAShiftIsComparedWithItsPlan(t *testing.T) {
 		{"not at all", planned, 500, 500, "45% of the answers of service web come from other pools than was planned: gates.shift allows"},
 		{"the other way", planned, 50, 950, "90% of the answers"},
 		{"nothing was planned", nil, 950, 50, "45% of the answers of service web moved between its pools: gates.shift allows 20%"},
+		{"from nowhere", []state.Flow{{Service: "web", To: "eu", Part: 1}}, 750, 250, ""},
+		{"from nowhere, and none came", []state.Flow{{Service: "web", To: "eu", Part: 1}}, 500, 500, "25% of"},
+		{"from nowhere and to nowhere", []state.Flow{{Service: "web", To: "eu", Part: 0.5}, {Service: "web", From: "us", Part: 1}},
+			1000, 0, ""},
 		{"to nowhere", []state.Flow{{Service: "web", From: "us", Part: 1}}, 1000, 0, ""},
 		{"all to nowhere", []state.Flow{{Service: "web", From: "us", Part: 1}, {Service: "web", From: "eu", Part: 1}}, 500, 500, "100% of"},
 	} {

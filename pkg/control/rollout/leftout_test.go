@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -88,5 +89,26 @@ func TestAServiceIsPlannedWholeOrNotAtAll(t *testing.T) {
 	}
 	if _, leftOut := keep(nil, true); !slices.Equal(leftOut, []string{leftOutRest}) {
 		t.Errorf("services that nobody looked at: %q", leftOut)
+	}
+}
+
+// TestClientsThatHadNoAnswerArePlanned, too: those that get one come to a pool, and are counted there.
+func TestClientsThatHadNoAnswerArePlanned(t *testing.T) {
+	is, none := zoneYAML+"---\n"+poolsYAML+service("web", "allDown: servfail, rules: [{when: {geo: [EU]}, pools: [eu]}, {pools: [us]}]"),
+		"---\nkind: Override\ntenant: shop\nname: o\nspec: {pool: us, state: down, reason: test, author: test}\n"
+	e := effectOf(t, is+none, is, "web")
+	all := e.All()
+	if len(all) != 1 || len(all[0].Pools) != 2 || all[0].Pools[0].Before <= 0 {
+		t.Fatalf("%d services: %+v", len(all), e)
+	}
+	eu, us := all[0].Pools[0].After, all[0].Pools[1].After
+	flows, _ := keep(all, false)
+	if len(flows) != 1 || flows[0].From != "" || flows[0].To != "us" || math.Abs(flows[0].Part-us/eu) > 1e-6 {
+		t.Fatalf("planned: %+v; of all, eu has %v and us %v", flows, eu, us)
+	}
+	p := &state.Progress{Planned: flows, Pools: map[string]uint64{"web/eu": 1000}}
+	now := map[string]uint64{"web/eu": uint64(100_000 * eu), "web/us": uint64(100_000 * us)}
+	if why, _ := shifted("1%", p, now, ""); why != "" {
+		t.Errorf("as planned: %s", why)
 	}
 }

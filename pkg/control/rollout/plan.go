@@ -73,11 +73,18 @@ func keep(all []effect.Service, skipped bool) (flows []state.Flow, leftOut []str
 	return flows, leftOut
 }
 
-// flowsOf gives which part of each pool's answers goes where.
+// flowsOf gives which part of each pool's answers goes where, and what comes from clients that had none.
 func flowsOf(s *effect.Service) (flows []state.Flow) {
+	answered := 0.0
+	for i := range s.Pools {
+		answered += s.Pools[i].Before
+	}
 	for _, m := range s.AllMoves() {
 		i := slices.IndexFunc(s.Pools, func(p effect.Share) bool { return p.Name == m.From })
-		if m.From != "" && i >= 0 && s.Pools[i].Before > 0 {
+		switch {
+		case m.From == "" && answered > 0: // without any answer before, there is nothing to compare with
+			flows = append(flows, state.Flow{Service: s.Key.Name, To: m.To, Part: m.Share / answered})
+		case m.From != "" && i >= 0 && s.Pools[i].Before > 0:
 			flows = append(flows, state.Flow{Service: s.Key.Name, From: m.From, To: m.To, Part: min(1, m.Share/s.Pools[i].Before)})
 		}
 	}

@@ -120,7 +120,8 @@ type Progress struct {
 	PlanTries int `json:"planTries,omitempty"`
 }
 
-// Flow is the part of a pool's answers that is to come from another one. To is empty where it is to come from none.
+// Flow is the part of a pool's answers that is to come from another one. To is empty where it is to come from none. From is empty of
+// clients that had no answer before: Part is how many these are for each that had one.
 type Flow struct {
 	Service string  `json:"service"`
 	From    string  `json:"from"`
