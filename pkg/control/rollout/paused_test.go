@@ -76,3 +76,22 @@ func TestPoolsOfALateEdgeAreNoted(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestAPlanEndsWithItsRollout: it holds for all groups, and no longer.
+func TestAPlanEndsWithItsRollout(t *testing.T) {
+	for action, want := range map[string]string{"abort": state.RolloutStopped, "promote": state.RolloutDone} {
+		p := paused(t, func(*play) {})
+		p.aim.Rollout.LeftOut = []string{"other"}
+		for n := 1; p.aim.Rollout.State == state.RolloutSoaking; n++ {
+			if r := p.aim.Rollout; len(r.Planned) != 1 || len(r.LeftOut) != 1 {
+				t.Errorf("before %s %d it is %+v", action, n, r)
+			}
+			if err := p.act(action, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r := p.aim.Rollout; r.State != want || len(r.Planned) > 0 || len(r.LeftOut) > 0 {
+			t.Errorf("after %s it is %+v", action, r)
+		}
+	}
+}

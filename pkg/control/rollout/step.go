@@ -135,6 +135,7 @@ func promote(a *state.Aim, by string, now time.Time) {
 		return
 	}
 	p.State = state.RolloutDone
+	forgetPlan(p)
 }
 
 // stop points all groups back at what they had before.
@@ -145,7 +146,11 @@ func stop(a *state.Aim, why, by string, now time.Time) {
 	}
 	p.State, p.Why, p.By, p.Since, p.Bad, p.Soaks = state.RolloutStopped, why, by, now, p.To, time.Time{}
 	forget(p)
+	forgetPlan(p)
 }
+
+// forgetPlan drops a plan at the end of a rollout, so that the aim gets small again. Who resumes one that was stopped works it out anew.
+func forgetPlan(p *state.Progress) { p.Planned, p.LeftOut, p.PlanTries = nil, nil, 0 }
 
 // forget drops what was known of a group.
 func forget(p *state.Progress) {
