@@ -238,7 +238,10 @@ func (d *Driver) write(ctx context.Context, was, next state.Aim) error {
 		if a.Rollout != nil && !reflect.DeepEqual(*a, was) { // one that is damaged is written anew
 			return errMoved
 		}
-		*a = next
+		accept := a.Accept
+		if *a = next; accept != (state.Mark{}) { // a person may have written it where there was no rollout yet: nobody takes it back
+			a.Accept = accept
+		}
 		return nil
 	})
 	switch {
