@@ -77,7 +77,7 @@ func (s *Server) actOnRollout(ctx context.Context, in *rolloutInput) (*reply[api
 		return nil, problemOf(err)
 	}
 	a, err := s.cfg.Store.EditAim(ctx, in.Tenant, false, func(a *state.Aim) error {
-		return rollout.Act(a, &rollout.Order{Action: in.Action, By: by, Reason: in.Body.Reason, Newest: s.cfg.Mirror.Tenant(in.Tenant)},
+		return rollout.Act(a, &rollout.Order{Action: in.Action, By: by, Reason: in.Body.Reason, Newest: s.newest(ctx, in)},
 			s.cfg.Now().UTC())
 	})
 	ended(err)
@@ -92,6 +92,19 @@ func (s *Server) actOnRollout(ctx context.Context, in *rolloutInput) (*reply[api
 	}
 	s.cfg.Logger.Warn("a rollout was changed by hand", "tenant", in.Tenant, "action", in.Action, "author", by, "reason", in.Body.Reason)
 	return &reply[api.Rollout]{s.wireRollout(s.viewOf(ctx), &a)}, nil
+}
+
+// newest gives the newest state of a tenant for an order. What an abort holds is read from the store: the mirror may not have yet what was
+// made just now. Where that cannot be read the mirror has to do, since an abort is urgent.
+func (s *Server) newest(ctx context.Context, in *rolloutInput) state.TenantState {
+	if in.Action == "abort" {
+		t, err := s.cfg.Store.Read(ctx, in.Tenant, 0)
+		if err == nil {
+			return t
+		}
+		s.cfg.Logger.Warn("an abort holds what is known here: the newest generation cannot be read", "tenant", in.Tenant, "error", err)
+	}
+	return s.cfg.Mirror.Tenant(in.Tenant)
 }
 
 // acceptGeneration lets edges take a generation that they refuse.

@@ -22,7 +22,7 @@ const (
 	MostServices = 10_000 // of one change, that are compiled
 	mostTold     = 100    // services in an Effect
 	mostPlaces   = 10     // countries of a service
-	mostMoves    = 10     // pairs of pools of a service
+	mostMoves    = 10     // pairs of pools of a service, for people
 )
 
 // least is the smallest share that counts as moved: below it is the rounding of weights.
@@ -77,7 +77,7 @@ type Service struct {
 	Type   table.Family // of answers, of which most moves
 	Pools  []Share      // by name
 	Sites  []Share
-	Moves  []Move
+	Moves  []Move // the largest; see AllMoves
 	Places []Place
 	Rules  []Share // of which anything changes, where rules do; in the order of the rules as they will be, those that go last
 	// Falls are the clients that get what they should not get, and got before what they should.
@@ -90,8 +90,12 @@ type Service struct {
 	Notes   []string
 
 	before, after seen
-	stirs         bool // see renewed
+	stirs         bool   // see renewed
+	allMoves      []Move // largest first; at most one for each pair of its pools
 }
+
+// AllMoves gives also the moves that Moves leaves out: who judges answers by a plan needs the whole of it.
+func (s *Service) AllMoves() []Move { return s.allMoves }
 
 // Share is a part of the answers, before and after.
 type Share struct {

@@ -217,6 +217,31 @@ func TestTheEffectIsWhatClientsGet(t *testing.T) {
 	}
 }
 
+// TestAllMovesAreKept: people are shown ten; who judges by the plan needs the others, too.
+func TestAllMovesAreKept(t *testing.T) {
+	const pools = 12
+	yaml, was, is := ground, "", ""
+	for i := range pools {
+		for side, name := range []string{"a", "b"} {
+			yaml += fmt.Sprintf("kind: Pool\ntenant: shop\nname: %s%d\nspec: {endpoints: [{name: a, addresses: [198.51.100.%d]}]}\n---\n",
+				name, i, 100+pools*side+i)
+		}
+		was += fmt.Sprintf("{pool: a%d, weight: 1}, ", i)
+		is += fmt.Sprintf("{pool: b%d, weight: 1}, ", i)
+	}
+	e := effectOf(t, world(t), yaml+service("rules: [{pools: ["+was+"]}]"), yaml+service("rules: [{pools: ["+is+"]}]"))
+	if len(e.Services) != 1 || len(e.Services[0].Moves) != mostMoves || len(e.All()[0].AllMoves()) != pools*pools {
+		t.Fatalf("%+v", e.Services)
+	}
+	sum := 0.0
+	for _, m := range e.All()[0].AllMoves() {
+		sum += m.Share
+	}
+	if math.Abs(sum-1) > 1e-9 {
+		t.Errorf("all moves come to %v", sum)
+	}
+}
+
 func TestWhatIsToldBesideShares(t *testing.T) {
 	w := world(t)
 	two := service("rules: [{name: eu, when: {geo: [EU]}, pools: [eu, us]}, {name: rest, pools: [us]}]")

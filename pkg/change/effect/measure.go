@@ -258,13 +258,14 @@ func (t *tally) put(m *measure, s *Service) {
 	s.Pools, s.Sites = sortedShares(pools), sortedShares(sites)
 	for ends, share := range moves {
 		if share > least {
-			s.Moves = append(s.Moves, Move{ends[0], ends[1], share})
+			s.allMoves = append(s.allMoves, Move{ends[0], ends[1], share})
 		}
 	}
-	slices.SortFunc(s.Moves, func(a, b Move) int {
+	slices.SortFunc(s.allMoves, func(a, b Move) int {
 		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
-	s.Moves = s.Moves[:min(len(s.Moves), mostMoves)]
+	told := min(len(s.allMoves), mostMoves)
+	s.Moves = s.allMoves[:told:told]
 	slices.SortFunc(s.Places, func(a, b Place) int {
 		return cmp.Or(cmp.Compare(b.Users*b.Moved, a.Users*a.Moved), cmp.Compare(a.Country, b.Country))
 	})

@@ -35,7 +35,7 @@ func Act(a *state.Aim, o *Order, now time.Time) error {
 		p.State, p.By, p.Why, p.Since = state.RolloutPaused, o.By, why, now
 	case o.Action == "resume" && p.State == state.RolloutPaused:
 		p.State, p.By, p.Why, p.Since, p.Soaks = state.RolloutSoaking, o.By, why, now, time.Time{}
-		forget(p)
+		p.Waits, p.Untold, p.Slow, p.Resumed = nil, nil, 0, true // what the group gave before it had the generation stays
 	case o.Action == "resume" && p.State == state.RolloutStopped: // once more, from the first group on
 		begin(a, p.Bad, p.Brings, now)
 		a.Rollout.By, a.Rollout.Why = o.By, why

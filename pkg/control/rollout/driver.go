@@ -238,7 +238,10 @@ func (d *Driver) write(ctx context.Context, was, next state.Aim) error {
 		if a.Rollout != nil && !reflect.DeepEqual(*a, was) { // one that is damaged is written anew
 			return errMoved
 		}
-		*a = next
+		accept := a.Accept
+		if *a = next; accept != (state.Mark{}) { // a person may have written it where there was no rollout yet: nobody takes it back
+			a.Accept = accept
+		}
 		return nil
 	})
 	switch {
@@ -287,8 +290,8 @@ func (d *Driver) watch(ctx context.Context, tenant string, edges []api.Edge) {
 func (d *Driver) look(ctx context.Context, a *state.Aim, edges []api.Edge) state.Aim {
 	s := d.see(ctx, a, edges)
 	next := clone(*a)
-	if p := next.Rollout; p.Stage == 0 && !next.Groups[0].At.Same(p.To) {
-		p.Planned = d.plan(ctx, a)
+	if p := next.Rollout; p.Stage == 0 && !next.Groups[0].At.Same(p.To) && !d.planned(ctx, a, p) {
+		return next
 	}
 	watch(&next, &s, d.cfg.Now().UTC())
 	return next

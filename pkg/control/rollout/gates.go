@@ -17,13 +17,14 @@ const leastAnswers = 100
 // meanwhile that have not got the generation. Empty: no gate has failed; untold are those that cannot tell.
 func countsFailed(g *spec.Gates, p *state.Progress, s *sight) (why string, untold []string) {
 	c := counted{others: since(p.Others, s.others)}
-	pools := map[string]uint64{}
-	for id, was := range p.Base {
+	pools, silent := map[string]uint64{}, ""
+	for _, id := range slices.Sorted(maps.Keys(p.Base)) {
 		is, ok := s.counts[id]
 		if !ok {
-			return "", nil // what is missing would look like a change
+			silent = id // left out of both sums: what is missing would look like a change
+			continue
 		}
-		add(&c.before, was)
+		add(&c.before, p.Base[id])
 		for pool, n := range is.Pools {
 			pools[pool] += n
 		}
@@ -44,7 +45,11 @@ func countsFailed(g *spec.Gates, p *state.Progress, s *sight) (why string, untol
 	for pool, n := range pools {
 		pools[pool] = more(n, p.Pools[pool])
 	}
-	return shifted(g.Shift, p.Pools, pools, p.Planned), untold
+	why, cannot := shifted(g.Shift, p, pools, silent)
+	if cannot != "" {
+		untold = append(untold, cannot)
+	}
+	return why, untold
 }
 
 // counted are the counts of a group, and of others, summed.
@@ -135,17 +140,29 @@ func percent(n, of uint64) float64 {
 }
 
 // shifted tells of a service whose answers come from other pools than was planned, by more than may be; without a plan, than before.
-func shifted(most string, was, is map[string]uint64, planned []state.Flow) string {
+// cannot is of services whose plan was left out. silent is an edge of the group that does not tell what it counted; empty: all do.
+func shifted(most string, p *state.Progress, is map[string]uint64, silent string) (why, cannot string) {
 	limit, err := spec.ParseShare(most)
 	if err != nil {
-		return ""
+		return "", ""
 	}
+	if silent != "" { // what pools gave before is a sum that has its answers
+		return "", fmt.Sprintf("gates.shift cannot tell: edge %s does not tell what it counted", silent)
+	}
+	if p.PoolsLost {
+		return "", "gates.shift cannot tell what the group gave before: an edge of it restarted while the rollout was paused"
+	}
+	was := p.Pools
 	before, now := services(was), services(is)
 	for _, service := range slices.Sorted(maps.Keys(now)) {
 		if before[service] < leastAnswers || now[service] < leastAnswers {
 			continue
 		}
-		expected, moves := expect(service, was, before[service], planned)
+		expected, moves := expect(service, was, before[service], p.Planned)
+		if !moves && (slices.Contains(p.LeftOut, service) || slices.Contains(p.LeftOut, leftOutRest)) {
+			cannot = fmt.Sprintf("gates.shift cannot tell of all services, as %s: too much is planned at once", service)
+			continue
+		}
 		moved := 0.0
 		for _, pool := range poolsOf(service, was, is) {
 			moved += max(0, percent(is[pool], now[service])-expected[pool])
@@ -154,13 +171,17 @@ func shifted(most string, was, is map[string]uint64, planned []state.Flow) strin
 		case moved <= float64(limit):
 		case moves:
 			return fmt.Sprintf("%.0f%% of the answers of service %s come from other pools than was planned: gates.shift allows %s", moved,
-				service, most)
+				service, most), ""
 		default:
-			return fmt.Sprintf("%.0f%% of the answers of service %s moved between its pools: gates.shift allows %s", moved, service, most)
+			return fmt.Sprintf("%.0f%% of the answers of service %s moved between its pools: gates.shift allows %s", moved, service,
+				most), ""
 		}
 	}
-	return ""
+	return "", cannot
 }
+
+// leastExpected is the percentage of former answers from which on the pools share what is left: below it is rounding.
+const leastExpected = 1e-6
 
 // expect gives which percentage of a service's answers each pool is to give, by what it gave and what is planned; moves: anything is.
 func expect(service string, was map[string]uint64, answers uint64, planned []state.Flow) (expected map[string]float64, moves bool) {
@@ -170,16 +191,23 @@ func expect(service string, was map[string]uint64, answers uint64, planned []sta
 	}
 	for _, f := range planned {
 		if f.Service == service {
-			part := f.Part * percent(was[service+"/"+f.From], answers)
-			expected[service+"/"+f.From] -= part
+			part := 100 * f.Part
+			if f.From != "" {
+				part = f.Part * percent(was[service+"/"+f.From], answers)
+				expected[service+"/"+f.From] -= part
+			}
 			expected[service+"/"+f.To] += part
 			moves = true
 		}
 	}
-	left := 100 - expected[service+"/"] // what is to have no answer is not counted
+	delete(expected, service+"/") // what is to have no answer is not counted
+	sum := 0.0
+	for _, part := range expected {
+		sum += part
+	}
 	for pool := range expected {
-		if expected[pool] *= 100; left > 0 {
-			expected[pool] /= left
+		if sum > leastExpected {
+			expected[pool] *= 100 / sum
 		}
 	}
 	return expected, moves

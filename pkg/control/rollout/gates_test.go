@@ -39,6 +39,26 @@ func TestTooFewQueriesAreNoSuccess(t *testing.T) {
 	late.expect(state.RolloutStopped, 1, 1, 1)
 }
 
+// TestAnEdgeThatTellsNothingBlindsNoOther: SERVFAIL and NXDOMAIN are judged by the others, and shifts, of which the sum is one, are not.
+func TestAnEdgeThatTellsNothingBlindsNoOther(t *testing.T) {
+	p := &state.Progress{Base: map[string]state.Counts{"a": {Answers: 1000}, "b": {Answers: 1000, ServFail: 1000}},
+		Pools: map[string]uint64{"web/eu": 1000, "web/us": 1000}}
+	for _, c := range []struct {
+		is          state.Counts
+		why, untold string
+	}{
+		{state.Counts{Answers: 2000, ServFail: 100}, "SERVFAIL is 10.0% of 1000 answers, and was 0.0%", ""},
+		{state.Counts{Answers: 2000, NXDomain: 100}, "NXDOMAIN is 10.0% of 1000 answers, and was 0.0%", ""},
+		{state.Counts{Answers: 2000, Pools: map[string]uint64{"web/eu": 9000}}, "", "gates.shift cannot tell: edge b does not"},
+	} {
+		why, untold := countsFailed(&threeGroups.Gates, p, &sight{counts: map[string]state.Counts{"a": c.is}})
+		if got := strings.Join(untold, "; "); !strings.HasPrefix(why, c.why) || !strings.HasPrefix(got, c.untold) ||
+			(why == "") != (c.why == "") || (got == "") != (c.untold == "") {
+			t.Errorf("%+v: %q, %q", c.is, why, got)
+		}
+	}
+}
+
 // TestAGroupWithoutHistory is compared with those that have not got the generation, in the same time.
 func TestAGroupWithoutHistory(t *testing.T) {
 	for _, c := range []struct {
@@ -146,6 +166,10 @@ func TestAShiftIsComparedWithItsPlan(t *testing.T) {
 		{"not at all", planned, 500, 500, "45% of the answers of service web come from other pools than was planned: gates.shift allows"},
 		{"the other way", planned, 50, 950, "90% of the answers"},
 		{"nothing was planned", nil, 950, 50, "45% of the answers of service web moved between its pools: gates.shift allows 20%"},
+		{"from nowhere", []state.Flow{{Service: "web", To: "eu", Part: 1}}, 750, 250, ""},
+		{"from nowhere, and none came", []state.Flow{{Service: "web", To: "eu", Part: 1}}, 500, 500, "25% of"},
+		{"from nowhere and to nowhere", []state.Flow{{Service: "web", To: "eu", Part: 0.5}, {Service: "web", From: "us", Part: 1}},
+			1000, 0, ""},
 		{"to nowhere", []state.Flow{{Service: "web", From: "us", Part: 1}}, 1000, 0, ""},
 		{"all to nowhere", []state.Flow{{Service: "web", From: "us", Part: 1}, {Service: "web", From: "eu", Part: 1}}, 500, 500, "100% of"},
 	} {

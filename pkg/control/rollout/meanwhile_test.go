@@ -78,6 +78,39 @@ func TestWhatAPersonDidMeanwhileHolds(t *testing.T) {
 	}
 }
 
+// aimed is a store with an aim.
+type aimed struct {
+	Store
+	aim state.Aim
+}
+
+func (s *aimed) EditAim(_ context.Context, _ string, _ bool, edit func(*state.Aim) error) (state.Aim, error) {
+	err := edit(&s.aim)
+	return s.aim, err
+}
+
+// TestAnAcceptThatTheMirrorHasNotSeenStays: where there is no rollout yet, the driver writes all else.
+func TestAnAcceptThatTheMirrorHasNotSeenStays(t *testing.T) {
+	for name, c := range map[string]struct{ seen, stored, want state.Mark }{
+		"not seen":      {state.Mark{}, mark(2), mark(2)},
+		"a former":      {mark(1), mark(2), mark(2)},
+		"damaged":       {mark(1), state.Mark{}, mark(1)},
+		"there is none": {},
+	} {
+		s := &aimed{aim: state.Aim{Tenant: "shop", Accept: c.stored}}
+		d, err := New(Config{Store: s, Mirror: state.NewMirror()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		was := state.Aim{Tenant: "shop", Accept: c.seen}
+		next := clone(was)
+		start(&next, &rules{own: threeGroups, head: mark(1)}, began, "")
+		if err := d.write(t.Context(), was, next); err != nil || s.aim.Accept != c.want || s.aim.Rollout == nil {
+			t.Errorf("%s: %v, %+v", name, err, s.aim)
+		}
+	}
+}
+
 // TestOthersAreAskedToCompareWith: some of those that have not got the generation, where a gate compares.
 func TestOthersAreAskedToCompareWith(t *testing.T) {
 	d, err := New(Config{Mirror: state.NewMirror(), Eyes: quiet{}, Now: func() time.Time { return began }})

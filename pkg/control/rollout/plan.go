@@ -1,11 +1,11 @@
 package rollout
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/gti/gtm/pkg/change/effect"
 	"github.com/gti/gtm/pkg/health"
@@ -13,37 +13,78 @@ import (
 	"github.com/gti/gtm/pkg/store/state"
 )
 
-// mostFlows bounds what an aim holds of a plan: the largest.
-const mostFlows = 1000
+// Bounds of what an aim holds of a plan.
+const (
+	mostFlows   = 1000
+	mostLeftOut = 100 // names of services
+	leftOutRest = "*" // stands for all services that the plan has nothing of
+)
+
+// planTries is at how many looks a plan is tried to be worked out, until the first group is pointed without one: a store that hiccups is
+// well again by then.
+const planTries = 5
+
+// planned notes a plan before the first group is pointed. false: there is none yet, and the next look tries again.
+func (d *Driver) planned(ctx context.Context, a *state.Aim, p *state.Progress) bool {
+	var err error
+	p.Planned, p.LeftOut, err = d.plan(ctx, a)
+	if err == nil {
+		p.PlanTries, p.Waits = 0, nil
+		return true
+	}
+	if p.PlanTries++; p.PlanTries < planTries {
+		p.Waits = []string{"what it is to do to answers is not known yet: " + err.Error()}
+		return false
+	}
+	p.PlanTries, p.Waits = 0, nil
+	d.cfg.Logger.Warn("what a generation is to do to answers is not known: gates.shift compares with before", "tenant", a.Tenant,
+		"generation", a.Rollout.To.Generation, "error", err)
+	return true
+}
 
 // plan works out what a generation is to do to the answers of the services that are counted by pool. By countries, as plans are: which
 // clients a group has is not known; what each pool is to give away is applied to what the group's pools gave. Without a plan nothing is
 // planned, and the gate compares with before.
-func (d *Driver) plan(ctx context.Context, a *state.Aim) (flows []state.Flow) {
+func (d *Driver) plan(ctx context.Context, a *state.Aim) (flows []state.Flow, leftOut []string, err error) {
 	if d.cfg.World == nil || a.InForce.Gates.Shift == "" {
-		return nil
+		return nil, nil, nil
 	}
 	e, err := d.effect(ctx, a)
 	if err != nil {
-		d.cfg.Logger.Warn("what a generation is to do to answers is not known: gates.shift compares with before", "tenant", a.Tenant,
-			"generation", a.Rollout.To.Generation, "error", err)
-		return nil
+		return nil, nil, err
 	}
-	all := e.All()
-	for i := range all {
-		flows = append(flows, flowsOf(&all[i])...)
-	}
-	slices.SortFunc(flows, func(x, y state.Flow) int {
-		return cmp.Or(cmp.Compare(y.Part, x.Part), cmp.Compare(x.Service, y.Service), cmp.Compare(x.From, y.From), cmp.Compare(x.To, y.To))
-	})
-	return slices.Clip(flows[:min(len(flows), mostFlows)])
+	flows, leftOut = keep(e.All(), e.Skipped > 0)
+	return flows, leftOut, nil
 }
 
-// flowsOf gives which part of each pool's answers goes where.
+// keep gives the flows of as many services as an aim holds. Of the others it gives the names: half of a service's flows would have the
+// other half count as unplanned. skipped: there are more services, of which nothing is known.
+func keep(all []effect.Service, skipped bool) (flows []state.Flow, leftOut []string) {
+	for i := range all {
+		if of := flowsOf(&all[i]); len(flows)+len(of) <= mostFlows {
+			flows = append(flows, of...)
+		} else {
+			leftOut = append(leftOut, all[i].Key.Name)
+		}
+	}
+	if skipped || len(leftOut) > mostLeftOut {
+		leftOut = []string{leftOutRest}
+	}
+	return flows, leftOut
+}
+
+// flowsOf gives which part of each pool's answers goes where, and what comes from clients that had none.
 func flowsOf(s *effect.Service) (flows []state.Flow) {
-	for _, m := range s.Moves {
+	answered := 0.0
+	for i := range s.Pools {
+		answered += s.Pools[i].Before
+	}
+	for _, m := range s.AllMoves() {
 		i := slices.IndexFunc(s.Pools, func(p effect.Share) bool { return p.Name == m.From })
-		if m.From != "" && i >= 0 && s.Pools[i].Before > 0 {
+		switch {
+		case m.From == "" && answered > 0: // without any answer before, there is nothing to compare with
+			flows = append(flows, state.Flow{Service: s.Key.Name, To: m.To, Part: m.Share / answered})
+		case m.From != "" && i >= 0 && s.Pools[i].Before > 0:
 			flows = append(flows, state.Flow{Service: s.Key.Name, From: m.From, To: m.To, Part: min(1, m.Share/s.Pools[i].Before)})
 		}
 	}
@@ -85,7 +126,8 @@ func (d *Driver) effect(ctx context.Context, a *state.Aim) (e *effect.Effect, er
 		}
 	}
 	slices.SortFunc(services, spec.Key.Compare)
-	return effect.Of(effect.Input{Before: before, After: after, Services: services, World: world, At: d.cfg.Now(),
+	at := d.cfg.Now() // other moments would cost as much each, and nobody reads them
+	return effect.Of(effect.Input{Before: before, After: after, Services: services, World: world, At: at, Moments: []time.Time{at},
 		Verdict: func(id health.PoolID) *health.Verdict {
 			if v, ok := m.Verdict(id); ok {
 				return &v

@@ -95,15 +95,18 @@ func TestWhatAGenerationIsPlannedToDo(t *testing.T) {
 		if newer { // and the state of the generation is to be read
 			commit("shop", service("web", "metrics: true, rules: [{pools: [us]}]"))
 		}
-		got := d.plan(t.Context(), a)
+		got, _, _ := d.plan(t.Context(), a)
 		if len(got) != 1 || got[0].Service != "web" || got[0].From != "us" || got[0].To != "eu" || math.Abs(got[0].Part-0.9) > 0.01 {
 			t.Errorf("planned: %+v", got)
 		}
 	}
 	commit("shop", "kind: Override\ntenant: shop\nname: o\n"+
 		"spec: {pool: us, state: down, reason: test, author: test, expires: 2100-01-01T00:00:00Z}\n")
-	if got := d.plan(t.Context(), a); len(got) > 0 {
+	if got, _, _ := d.plan(t.Context(), a); len(got) > 0 {
 		t.Errorf("nothing comes from us now, and is planned to move: %+v", got)
+	}
+	if e, err := d.effect(t.Context(), a); err != nil || len(e.Moments()) != 1 {
+		t.Errorf("it is worked out as of moments that nobody reads: %v, %v", e, err)
 	}
 	for name, broken := range map[string]func(*Config){
 		"no geography":        func(c *Config) { c.World = func() (*effect.World, error) { return nil, errors.New("no file") } },
@@ -112,14 +115,52 @@ func TestWhatAGenerationIsPlannedToDo(t *testing.T) {
 	} {
 		one := *d
 		broken(&one.cfg)
-		if got := one.plan(t.Context(), a); got != nil {
+		if got, _, _ := one.plan(t.Context(), a); got != nil {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
 	a.InForce = &spec.Rollout{Groups: threeGroups.Groups}
 	a.Rollout.From = state.Mark{Generation: 99}
-	if got := d.plan(t.Context(), a); got != nil {
+	if got, _, _ := d.plan(t.Context(), a); got != nil {
 		t.Errorf("without the gate: %+v", got)
+	}
+}
+
+// ailing is a store that cannot be read some times.
+type ailing struct {
+	Store
+	fails int
+}
+
+func (s *ailing) Read(context.Context, string, state.Generation) (state.TenantState, error) {
+	if s.fails--; s.fails >= 0 {
+		return state.TenantState{}, errors.New("it hiccups")
+	}
+	return state.TenantState{}, nil
+}
+
+// TestAPlanIsTriedAgain: the first group is not pointed meanwhile; and without a plan in the end.
+func TestAPlanIsTriedAgain(t *testing.T) {
+	for _, fails := range []int{0, 1, planTries - 1, planTries, planTries + 1} {
+		d, err := New(Config{Store: &ailing{fails: fails}, Mirror: state.NewMirror(), Eyes: quiet{}, World: effect.Opener(),
+			Now: func() time.Time { return began }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := state.Aim{Tenant: "shop"}
+		start(&a, &rules{own: threeGroups, head: mark(1)}, began, "")
+		begin(&a, mark(2), threeGroups, began)
+		looks := min(fails, planTries-1)
+		for i := range looks {
+			a = d.look(t.Context(), &a, nil)
+			if p := a.Rollout; a.Groups[0].At != mark(1) || p.PlanTries != i+1 || len(p.Waits) != 1 {
+				t.Fatalf("%d fail: after %d looks it is %+v at %v", fails, i+1, p, a.Groups[0].At)
+			}
+		}
+		a = d.look(t.Context(), &a, nil)
+		if p := a.Rollout; a.Groups[0].At != mark(2) || p.PlanTries != 0 || len(p.Waits) != 0 {
+			t.Errorf("%d fail: in the end it is %+v at %v", fails, p, a.Groups[0].At)
+		}
 	}
 }
 

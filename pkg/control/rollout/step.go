@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -76,6 +77,9 @@ func watch(a *state.Aim, s *sight, now time.Time) {
 	p, r := a.Rollout, a.InForce
 	group := groupOf(r, a.Groups[p.Stage].Name)
 	edges := edgesOf(a, s.edges, p.Stage)
+	if p.Resumed {
+		dropRestarted(p, s.edges)
+	}
 	if !a.Groups[p.Stage].At.Same(p.To) {
 		note(p, s, r.Gates.Shift != "")
 		a.Groups[p.Stage].At = p.To
@@ -131,6 +135,7 @@ func promote(a *state.Aim, by string, now time.Time) {
 		return
 	}
 	p.State = state.RolloutDone
+	forgetPlan(p)
 }
 
 // stop points all groups back at what they had before.
@@ -141,11 +146,34 @@ func stop(a *state.Aim, why, by string, now time.Time) {
 	}
 	p.State, p.Why, p.By, p.Since, p.Bad, p.Soaks = state.RolloutStopped, why, by, now, p.To, time.Time{}
 	forget(p)
+	forgetPlan(p)
 }
+
+// forgetPlan drops a plan at the end of a rollout, so that the aim gets small again. Who resumes one that was stopped works it out anew.
+func forgetPlan(p *state.Progress) { p.Planned, p.LeftOut, p.PlanTries = nil, nil, 0 }
 
 // forget drops what was known of a group.
 func forget(p *state.Progress) {
-	p.Base, p.Pools, p.Others, p.Waits, p.Untold, p.Slow = nil, nil, nil, nil, nil, 0
+	p.Base, p.Pools, p.Others, p.Waits, p.Untold, p.Slow, p.Resumed, p.PoolsLost = nil, nil, nil, nil, nil, 0, false, false
+}
+
+// dropRestarted drops after a pause what is known of edges that restarted in it, or cannot be asked: what they count may have begun anew.
+// What pools gave is a sum over edges, so it is of no use any more when one is dropped.
+func dropRestarted(p *state.Progress, edges []api.Edge) {
+	started := map[string]time.Time{}
+	for i := range edges {
+		if st := edges[i].Status; st != nil {
+			started[edges[i].ID] = st.Started
+		}
+	}
+	other := func(id string, was state.Counts) bool {
+		at, ok := started[id]
+		return !ok || !at.Equal(was.Started)
+	}
+	known := len(p.Base)
+	maps.DeleteFunc(p.Base, other)
+	maps.DeleteFunc(p.Others, other)
+	p.Resumed, p.PoolsLost = false, p.PoolsLost || len(p.Base) < known
 }
 
 // groupOf gives a group as it is declared.
@@ -190,7 +218,10 @@ func note(p *state.Progress, s *sight, pools bool) {
 			continue
 		}
 		if p.Base == nil {
-			p.Base, p.Pools = map[string]state.Counts{}, map[string]uint64{}
+			p.Base = map[string]state.Counts{}
+		}
+		if p.Pools == nil { // also where the edges before had none: an empty one is not stored
+			p.Pools = map[string]uint64{}
 		}
 		for pool, n := range c.Pools {
 			if pools {

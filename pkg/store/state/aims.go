@@ -104,15 +104,24 @@ type Progress struct {
 	Pools map[string]uint64 `json:"pools,omitempty"`
 	// Others are those of some edges that have not got it, to compare with.
 	Others map[string]Counts `json:"others,omitempty"`
+	// Resumed: a person has just resumed it. PoolsLost: Pools are of no use, since an edge restarted in the pause.
+	Resumed   bool `json:"resumed,omitempty"`
+	PoolsLost bool `json:"poolsLost,omitempty"`
 	// Untold are gates that cannot tell yet, in words: the group soaks longer.
 	Untold []string `json:"untold,omitempty"`
 	// Slow is how often in a row an edge was slower than gates.latency allows.
 	Slow int `json:"slow,omitempty"`
 	// Planned is what the generation is to do to answers, as far as it was worked out.
 	Planned []Flow `json:"planned,omitempty"`
+	// LeftOut are services of which Planned has nothing, though something is planned: it is too much. The name * stands for all that
+	// Planned does not have.
+	LeftOut []string `json:"leftOut,omitempty"`
+	// PlanTries is how often in a row it could not be worked out.
+	PlanTries int `json:"planTries,omitempty"`
 }
 
-// Flow is the part of a pool's answers that is to come from another one. To is empty where it is to come from none.
+// Flow is the part of a pool's answers that is to come from another one. To is empty where it is to come from none. From is empty of
+// clients that had no answer before: Part is how many these are for each that had one.
 type Flow struct {
 	Service string  `json:"service"`
 	From    string  `json:"from"`
