@@ -69,7 +69,7 @@ type storm struct {
 
 // said are the refusals that are due to a quota, each with its number and whom to ask.
 var said = []string{"would have 13 resources (overrides apart): its quota is 12", "made 30 changes within the last hour",
-	"asks more often than its quota allows, 40 requests a second"}
+	"asks more often than its quota allows, 15 requests a second"}
 
 func (s *storm) blow(ctx context.Context, c *client.Client, who int) {
 	for n := 0; ctx.Err() == nil; n++ {
