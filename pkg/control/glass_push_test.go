@@ -43,9 +43,16 @@ func TestWhatAGuardKeepsOfAPushDoesNotEnd(t *testing.T) {
 			t.Fatalf("got %d", code)
 		}
 	}
-	is, _ := state.Discovered.Get(w.store.Mirror, state.SourceID{Tenant: "shop", Pool: "found", Source: "fleet"})
+	id := state.SourceID{Tenant: "shop", Pool: "found", Source: "fleet"}
+	is, _ := state.Discovered.Get(w.store.Mirror, id)
 	if len(is.Endpoints) != 3 || is.Expires.Sub(w.clock) != 10*time.Minute {
 		t.Errorf("it has %d endpoints until %s, now %s", len(is.Endpoints), is.Expires, w.clock)
+	}
+	if rec := w.ask(t, http.MethodDelete, fleet, nil, nil); rec.Code != http.StatusConflict { // who takes a list away asks for no more time
+		t.Fatal(rec.Code, rec.Body)
+	}
+	if now, _ := state.Discovered.Get(w.store.Mirror, id); !now.Expires.Equal(is.Expires) {
+		t.Errorf("a deletion that is refused has it hold until %s", now.Expires)
 	}
 }
 
